@@ -1,0 +1,28 @@
+"""Load a pruned checkpoint into the architecture it was pruned from."""
+from typing import Any, Mapping
+
+from torch import nn
+
+from .resize import resize, state_shapes
+
+
+def rebuild(model: nn.Module, state_dict: Mapping[str, Any]) -> nn.Module:
+    """Resize a freshly built architecture to a checkpoint and load it.
+
+    Args:
+        model (nn.Module): The architecture at its original widths.
+        state_dict (Mapping): A pruned checkpoint's state dict, or the whole
+            checkpoint with a ``'state_dict'`` entry.
+
+    Returns:
+        nn.Module: ``model``, pruned, with the checkpoint's weights.
+
+    Raises:
+        ValueError: If the checkpoint belongs to another architecture; the
+            model is unchanged then.
+    """
+    if 'state_dict' in state_dict:
+        state_dict = state_dict['state_dict']
+    resize(model, state_shapes(state_dict))
+    model.load_state_dict(dict(state_dict))
+    return model

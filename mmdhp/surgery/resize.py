@@ -1,0 +1,221 @@
+"""Give the layers of a model new widths, from tensor shapes alone.
+
+This file depends on PyTorch only: an exported model carries a copy of it, so
+that it loads where ``mmdhp`` is not installed.
+"""
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Tuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+
+Shapes = Mapping[str, Tuple[int, ...]]
+
+
+def named_tensors(model: nn.Module) -> Iterator[Tuple[str, Tensor]]:
+    """Parameters and persistent buffers by state-dict name, aliases too."""
+    for prefix, module in model.named_modules(remove_duplicate=False):
+        for name, tensor in (*module._parameters.items(), *module._buffers.items()):
+            if tensor is not None and name not in module._non_persistent_buffers_set:
+                yield f'{prefix}.{name}' if prefix else name, tensor
+
+
+def mismatches(model: nn.Module, shapes: Shapes) -> List[str]:
+    """Why ``shapes`` cannot be widths of ``model``, one line per tensor.
+
+    Only the first two axes of a tensor may differ: channels, never kernels.
+    """
+    own = {name: tuple(t.shape) for name, t in named_tensors(model)}
+    problems = [f'{name}: missing' for name in own if name not in shapes]
+    for name, shape in shapes.items():
+        if name not in own:
+            problems.append(f'{name}: unknown to the architecture')
+        elif len(shape) != len(own[name]) or shape[2:] != own[name][2:]:
+            problems.append(
+                f'{name}: shape {tuple(shape)} against {own[name]}'
+            )
+    return problems
+
+
+def resize(model: nn.Module, shapes: Shapes) -> nn.Module:
+    """Give a model's tensors the shapes of a checkpoint, in place.
+
+    Tensors that change get zeros: load the checkpoint next. Parameter objects
+    stay the same ones.
+
+    Args:
+        model (nn.Module): Freshly built architecture.
+        shapes (Mapping[str, tuple]): Shape of every parameter and persistent
+            buffer, by state-dict name.
+
+    Returns:
+        nn.Module: ``model``.
+
+    Raises:
+        ValueError: If ``shapes`` belongs to another architecture; nothing is
+            changed then.
+    """
+    problems = mismatches(model, shapes)
+    if problems:
+        shown = '\n  '.join(problems[:8])
+        more = f'\n  ... and {len(problems) - 8} more' if problems[8:] else ''
+        raise ValueError(
+            f'The checkpoint does not fit {type(model).__name__}: '
+            f'{len(problems)} of {len(shapes)} tensors differ by more than '
+            f'their widths.\n  {shown}{more}\nBuild the architecture that '
+            'was pruned (same type, depth and kernel sizes).'
+        )
+    for name, tensor in named_tensors(model):
+        if tuple(tensor.shape) != tuple(shapes[name]):
+            tensor.data = tensor.new_zeros(shapes[name])
+    refresh(model)
+    return model
+
+
+def resize_on_load(model: nn.Module) -> nn.Module:
+    """Let ``model.load_state_dict`` accept other widths, in place.
+
+    Returns:
+        nn.Module: ``model``, the same object.
+    """
+    model._register_load_state_dict_pre_hook(_resize_hook, with_module=True)
+    return model
+
+
+def _resize_hook(
+    module: nn.Module, state_dict: Dict[str, Tensor], prefix: str, *_: Any
+) -> None:
+    shapes = {
+        name[len(prefix) :]: tuple(tensor.shape)
+        for name, tensor in state_dict.items()
+        if name.startswith(prefix) and isinstance(tensor, Tensor)
+    }
+    resize(module, shapes)
+
+
+def refresh(model: nn.Module) -> None:
+    """Make attributes that mirror shapes agree with the tensors, in place.
+
+    Attributes must still describe the widths before the change: the number of
+    groups follows from how the widths changed.
+    """
+    modules = list(model.modules())
+    for module in reversed(modules):  # children first: parents mirror them
+        for kind, fix in _FIXES.items():
+            if isinstance(module, kind):
+                fix(module)
+                break
+        for base in type(module).__mro__:
+            for name, value in _MIRRORS.get(base.__name__, {}).items():
+                _mirror(module, name, value)
+
+
+def _mirror(
+    module: nn.Module, name: str, value: Callable[[Any], Any]
+) -> None:
+    if hasattr(module, name):
+        try:
+            setattr(module, name, value(module))
+        except AttributeError:  # a variant without that child
+            pass
+
+
+def _fix_conv(conv: Any) -> None:
+    inputs, outputs = conv.weight.shape[1], conv.weight.shape[0]
+    if isinstance(conv, _ConvTransposeNd):
+        inputs, outputs = outputs, inputs
+    if conv.groups == 1:
+        conv.in_channels, conv.out_channels = inputs, outputs
+        return
+    by_group, inside = conv.weight.shape[:2]
+    old = conv.out_channels
+    if isinstance(conv, _ConvTransposeNd):
+        old = conv.in_channels
+    if conv.groups >= conv.in_channels // conv.groups:
+        conv.groups = by_group // (old // conv.groups)
+    total = inside * conv.groups
+    if isinstance(conv, _ConvTransposeNd):
+        conv.in_channels, conv.out_channels = by_group, total
+    else:
+        conv.in_channels, conv.out_channels = total, by_group
+
+
+def _fix_linear(layer: Any) -> None:
+    layer.out_features, layer.in_features = layer.weight.shape
+
+
+def _fix_batch_norm(norm: Any) -> None:
+    for tensor in (norm.weight, norm.running_mean):
+        if tensor is not None:
+            norm.num_features = len(tensor)
+
+
+def _fix_group_norm(norm: Any) -> None:
+    if norm.weight is not None:
+        per_group = norm.num_channels // norm.num_groups
+        norm.num_channels = len(norm.weight)
+        norm.num_groups = norm.num_channels // per_group
+
+
+def _fix_layer_norm(norm: Any) -> None:
+    if norm.weight is not None:
+        norm.normalized_shape = tuple(norm.weight.shape)
+
+
+def _fix_prelu(layer: Any) -> None:
+    layer.num_parameters = len(layer.weight)
+
+
+def _fix_embedding(layer: Any) -> None:
+    layer.embedding_dim = layer.weight.shape[1]
+
+
+_FIXES: Dict[type, Callable[[Any], None]] = {
+    _ConvNd: _fix_conv,
+    nn.Linear: _fix_linear,
+    _NormBase: _fix_batch_norm,
+    nn.GroupNorm: _fix_group_norm,
+    nn.LayerNorm: _fix_layer_norm,
+    nn.PReLU: _fix_prelu,
+    nn.Embedding: _fix_embedding,
+}
+
+# Attributes by which OpenMMLab's modules repeat a child's width.
+_MIRRORS: Dict[str, Dict[str, Callable[[Any], Any]]] = {
+    'ConvModule': {
+        'in_channels': lambda m: m.conv.in_channels,
+        'out_channels': lambda m: m.conv.out_channels,
+        'groups': lambda m: m.conv.groups,
+    },
+    'DepthwiseSeparableConvModule': {
+        'in_channels': lambda m: m.depthwise_conv.in_channels,
+        'out_channels': lambda m: m.pointwise_conv.out_channels,
+    },
+    'PixelShufflePack': {
+        'in_channels': lambda m: m.upsample_conv.in_channels,
+        'out_channels': lambda m: (
+            m.upsample_conv.out_channels // m.scale_factor**2
+        ),
+    },
+    'BasicBlock': {
+        'in_channels': lambda m: m.conv1.in_channels,
+        'mid_channels': lambda m: m.conv1.out_channels,
+        'out_channels': lambda m: m.conv2.out_channels,
+    },
+    'Bottleneck': {
+        'in_channels': lambda m: m.conv1.in_channels,
+        'mid_channels': lambda m: m.conv1.out_channels,
+        'out_channels': lambda m: m.conv3.out_channels,
+    },
+    'LinearClsHead': {'in_channels': lambda m: m.fc.in_features},
+}
+
+
+def state_shapes(state_dict: Mapping[str, Any]) -> Dict[str, Tuple[int, ...]]:
+    """Shapes of all tensors of a state dict."""
+    return {
+        name: tuple(value.shape)
+        for name, value in state_dict.items()
+        if isinstance(value, torch.Tensor)
+    }

@@ -1,0 +1,80 @@
+"""Remove units from a model for good."""
+from typing import Dict, Mapping, Tuple
+
+import torch
+from torch import Tensor, nn
+
+from mmdhp.graph import ChannelGraph, GraphError
+
+from .resize import refresh
+
+Positions = Mapping[Tuple[str, int], Tensor]
+
+
+def take(tensor: Tensor, name: str, positions: Positions) -> Tensor:
+    """Select the kept positions of a tensor shaped like a parameter.
+
+    Args:
+        tensor (Tensor): The parameter, or anything of its shape: a gradient,
+            momentum, or moment.
+        name (str): State-dict name of the parameter.
+        positions (Mapping): From :meth:`ChannelGraph.positions`.
+
+    Returns:
+        Tensor: A smaller copy; ``tensor`` itself if no axis is cut.
+    """
+    for axis in range(tensor.dim()):
+        kept = positions.get((name, axis))
+        if kept is not None and len(kept) < tensor.shape[axis]:
+            tensor = tensor.index_select(axis, kept.to(tensor.device))
+    return tensor
+
+
+@torch.no_grad()
+def shrink(model: nn.Module, graph: ChannelGraph, keep: Tensor) -> nn.Module:
+    """Cut every parameter and buffer to the kept units, in place.
+
+    Classes, key names and parameter objects stay; gradients are cleared, and
+    attributes that mirror shapes are updated. The graph describes the model
+    before the cut; trace again to cut again.
+
+    Args:
+        model (nn.Module): The traced model.
+        graph (ChannelGraph): Its graph.
+        keep (Tensor): bool mask, shape ``(U, )``.
+
+    Returns:
+        nn.Module: ``model``.
+
+    Raises:
+        ValueError: If ``keep`` does not fit the graph or empties a group.
+        GraphError: If the model is not the traced one; nothing is changed.
+    """
+    positions = graph.positions(keep)
+    tensors = _tensors(model)
+    _check_model(tensors, graph)
+    for name, tensor in tensors.items():
+        cut = take(tensor.data, name, positions)
+        if cut is not tensor.data and cut.shape != tensor.shape:
+            tensor.data = cut.clone(memory_format=torch.contiguous_format)
+            tensor.grad = None
+    refresh(model)
+    return model
+
+
+def _tensors(model: nn.Module) -> Dict[str, Tensor]:
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+
+
+def _check_model(tensors: Mapping[str, Tensor], graph: ChannelGraph) -> None:
+    wrong = [
+        f'{name}: {tuple(tensor.shape)} against {graph.shapes.get(name)}'
+        for name, tensor in tensors.items()
+        if tuple(tensor.shape) != graph.shapes.get(name)
+    ]
+    if wrong:
+        raise GraphError(
+            'The model is not the one that was traced (or was shrunk since); '
+            f'tensors with other shapes: {"; ".join(wrong[:5])}. Trace it '
+            'again.'
+        )

@@ -1,0 +1,96 @@
+"""Proof that a trace is right: masked output equals shrunk output."""
+import copy
+from typing import Any, Callable, Dict, List, Optional
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from mmdhp.graph import ChannelGraph, Inputs, call_model
+
+from .shrink import shrink
+
+
+@torch.no_grad()
+def mask(model: nn.Module, graph: ChannelGraph, keep: Tensor) -> None:
+    """Zero every parameter and buffer position of removed units, in place.
+
+    Args:
+        model (nn.Module): The traced model.
+        graph (ChannelGraph): Its graph.
+        keep (Tensor): bool mask, shape ``(U, )``.
+    """
+    tensors: Dict[str, Tensor] = dict(model.named_parameters())
+    tensors.update(model.named_buffers())
+    gates = graph.extend(graph.check_keep(keep))
+    for (name, axis), units in graph.axis_units.items():
+        if name not in tensors:  # another name of a shared tensor
+            continue
+        tensor = tensors[name]
+        stays = gates[torch.from_numpy(units)].to(tensor.device)
+        shape = [-1 if i == axis else 1 for i in range(tensor.dim())]
+        tensor.masked_fill_(~stays.reshape(shape), 0)
+
+
+def verify(
+    model: nn.Module,
+    graph: ChannelGraph,
+    keep: Tensor,
+    inputs: Inputs,
+    *,
+    forward: Optional[Callable[[nn.Module, Any], Any]] = None,
+    relative: bool = False,
+) -> float:
+    """Compare a masked and a shrunk copy of a model.
+
+    Both copies run in evaluation mode; the model itself is not changed.
+
+    Args:
+        model (nn.Module): The traced model.
+        graph (ChannelGraph): Its graph.
+        keep (Tensor): bool mask, shape ``(U, )``.
+        inputs (Tensor | tuple | dict): Inputs to compare on.
+        forward (Callable, optional): As for :func:`trace`.
+        relative (bool): Divide by the largest masked output in magnitude.
+            Defaults to False.
+
+    Returns:
+        float: Largest absolute (or relative) difference over all outputs;
+        infinity where shapes or output structure differ or a value is not
+        finite.
+    """
+    masked, shrunk = copy.deepcopy(model).eval(), copy.deepcopy(model).eval()
+    mask(masked, graph, keep)
+    shrink(shrunk, graph, keep)
+    with torch.no_grad():
+        expected = _outputs(masked, inputs, forward)
+        try:
+            found = _outputs(shrunk, inputs, forward)
+        except (RuntimeError, ValueError, IndexError):
+            return float('inf')
+    return _difference(expected, found, relative)
+
+
+def _outputs(
+    model: nn.Module, inputs: Inputs, forward: Optional[Callable]
+) -> List[Tensor]:
+    leaves = tree_leaves(call_model(model, inputs, forward))
+    return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+
+
+def _difference(
+    expected: List[Tensor], found: List[Tensor], relative: bool
+) -> float:
+    if [t.shape for t in expected] != [t.shape for t in found]:
+        return float('inf')
+    worst = 0.0
+    for a, b in zip(expected, found):
+        if not a.numel():
+            continue
+        gap = (a.double() - b.double()).abs().max().item()
+        if relative:
+            gap /= max(a.double().abs().max().item(), 1e-30)
+        if gap != gap:
+            return float('inf')
+        worst = max(worst, gap)
+    return worst

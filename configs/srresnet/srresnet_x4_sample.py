@@ -1,0 +1,9 @@
+_base_ = [
+    '../_base_/mmagic_runtime.py',
+    '../_base_/models/srresnet_x4.py',
+    '../_base_/datasets/sample_x4.py',
+    '../_base_/schedules/sr_sample.py',
+]
+
+# Half as deep and half as wide as the paper's, for two CPU cores.
+model = dict(generator=dict(mid_channels=32, num_blocks=8))

@@ -1,0 +1,221 @@
+"""An import hook under which MMagic 1.x imports on a current stack.
+
+MMagic 1.2.0, the last release, fails to import today for four reasons:
+
+1. ``mmagic`` asserts an mmcv older than 2.2;
+2. ``mmagic.utils.trans_utils`` uses ``np.bool8``, which NumPy 2 removed;
+3. ``mmagic.models.archs`` registers every class that diffusers lists, and a
+   few of those cannot be imported;
+4. ``mmagic.models.editors`` imports all of its editors at once, and a few of
+   them need packages that are absent or have changed (diffusers,
+   transformers, mmcv's compiled operators).
+
+:func:`install` registers a finder that steps in for these four modules only,
+while they are imported. Where MMagic imports by itself the outcome is the
+same as without it, and what is changed for an import is restored after it.
+"""
+
+import ast
+import importlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.abc import InspectLoader, Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any, Callable, Optional
+
+# Lies in the range that every MMagic 1.x accepts.
+_ACCEPTED_MMCV = '2.0.1'
+
+_unavailable: dict[str, str] = {}
+
+
+@contextmanager
+def _presented(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """Give ``owner`` the attribute ``name`` for a while, then restore it."""
+    missing = object()
+    original = getattr(owner, name, missing)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        if original is missing:
+            delattr(owner, name)
+        else:
+            setattr(owner, name, original)
+
+
+def _exec_package(loader: Loader, module: ModuleType) -> None:
+    """Execute ``mmagic``, if need be under an mmcv version it accepts."""
+    try:
+        loader.exec_module(module)
+    except AssertionError:
+        mmcv = importlib.import_module('mmcv')
+        with _presented(mmcv, '__version__', _ACCEPTED_MMCV):
+            loader.exec_module(module)
+
+
+def _exec_trans_utils(loader: Loader, module: ModuleType) -> None:
+    """Execute ``mmagic.utils.trans_utils``, if need be with ``np.bool8``."""
+    try:
+        loader.exec_module(module)
+    except AttributeError:
+        numpy = importlib.import_module('numpy')
+        with _presented(numpy, 'bool8', numpy.bool_):
+            loader.exec_module(module)
+
+
+def _importable(module: ModuleType, name: str) -> bool:
+    """Whether ``module`` gives its lazily imported member ``name``."""
+    try:
+        getattr(module, name)
+    except Exception:  # whatever importing that member may raise
+        return False
+    return True
+
+
+def _exec_archs(loader: Loader, module: ModuleType) -> None:
+    """Execute ``mmagic.models.archs`` and skip what diffusers cannot import.
+
+    It registers all that ``dir`` lists in ``diffusers.models`` and
+    ``diffusers.pipelines``; one member that fails would take every editor of
+    MMagic along.
+    """
+    try:
+        lazy_type = type(importlib.import_module('diffusers.pipelines'))
+    except ImportError:
+        lazy_type = ModuleType
+    if lazy_type is ModuleType:  # absent, or lists only what it has imported
+        loader.exec_module(module)
+        return
+    list_names = lazy_type.__dir__
+
+    def list_importable(lazy_module: Any) -> list[str]:
+        names = list_names(lazy_module)
+        return [name for name in names if _importable(lazy_module, name)]
+
+    with _presented(lazy_type, '__dir__', list_importable):
+        loader.exec_module(module)
+
+
+def _exec_editors(loader: InspectLoader, module: ModuleType) -> None:
+    """Execute ``mmagic.models.editors`` and skip the imports that fail.
+
+    Statement by statement, because executing it again after a failure would
+    register the classes of the failed editor twice.
+    """
+    source = loader.get_source(module.__name__)
+    if source is None:  # a distribution that ships byte code only
+        loader.exec_module(module)
+        return
+    filename = module.__file__ or module.__name__
+    for statement in ast.parse(source, filename).body:
+        code = compile(ast.Module([statement], []), filename, 'exec')
+        try:
+            exec(code, vars(module))
+        except Exception as error:  # an editor may fail in any way
+            if not isinstance(statement, ast.ImportFrom):
+                raise
+            editor = str(statement.module)
+            _unavailable[editor] = f'{type(error).__name__}: {error}'
+    members = vars(module)
+    members['__all__'] = [n for n in members['__all__'] if n in members]
+
+
+_EXECUTORS: dict[str, Callable[[Any, ModuleType], None]] = {
+    'mmagic': _exec_package,
+    'mmagic.utils.trans_utils': _exec_trans_utils,
+    'mmagic.models.archs': _exec_archs,
+    'mmagic.models.editors': _exec_editors,
+}
+
+
+class _MMagicLoader(Loader):
+    """Stands in for a module's own loader while the module is executed."""
+
+    def __init__(self, loader: Loader) -> None:
+        self.loader = loader
+
+    def create_module(self, spec: ModuleSpec) -> Optional[ModuleType]:
+        return self.loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        # Whoever asks the module afterwards (inspect, pickle, resources)
+        # meets its own loader.
+        module.__loader__ = self.loader
+        if module.__spec__ is not None:
+            module.__spec__.loader = self.loader
+        _EXECUTORS[module.__name__](self.loader, module)
+
+
+class _MMagicFinder(MetaPathFinder):
+    """Finds the modules of ``_EXECUTORS`` where the other finders do."""
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Optional[Sequence[str]] = None,
+        target: Optional[ModuleType] = None,
+    ) -> Optional[ModuleSpec]:
+        if fullname not in _EXECUTORS:
+            return None
+        others = [finder for finder in sys.meta_path if finder is not self]
+        for finder in others:
+            spec = finder.find_spec(fullname, path, target)
+            if spec is not None:
+                if spec.loader is not None:
+                    spec.loader = _MMagicLoader(spec.loader)
+                return spec
+        return None
+
+
+def install() -> None:
+    """Make a later ``import mmagic`` work, whoever does the import.
+
+    Cheap: MMagic is not imported here. Calling it again changes nothing.
+
+    MMagic and MMPretrain import albumentations, which asks the network for
+    its newest release unless the environment variable
+    ``NO_ALBUMENTATIONS_UPDATE`` is set. It is set here, if it is not already.
+    """
+    os.environ.setdefault('NO_ALBUMENTATIONS_UPDATE', '1')
+    if not any(isinstance(f, _MMagicFinder) for f in sys.meta_path):
+        sys.meta_path.insert(0, _MMagicFinder())
+
+
+def import_mmagic() -> ModuleType:
+    """Import MMagic with its models, editors that cannot work excepted.
+
+    Returns:
+        ModuleType: The package ``mmagic``.
+
+    Raises:
+        ImportError: If MMagic is not installed.
+    """
+    install()
+    try:
+        mmagic = importlib.import_module('mmagic')
+    except ModuleNotFoundError as error:
+        if error.name != 'mmagic':
+            raise
+        raise ImportError(
+            'mmagic: not installed, but super-resolution and denoising need '
+            'version 1.0 or newer of it. Install it with '
+            '`pip install "mmdhp[mmagic]"`.',
+            name='mmagic',
+        ) from error
+    importlib.import_module('mmagic.models')
+    return mmagic
+
+
+def unavailable_editors() -> dict[str, str]:
+    """Tell which of MMagic's editors could not be imported, and why.
+
+    Returns:
+        dict[str, str]: Editor, as its folder in ``mmagic/models/editors`` is
+        named, to the type and message of its error. Empty until
+        ``mmagic.models`` was imported under :func:`install`.
+    """
+    return dict(_unavailable)

@@ -1,0 +1,165 @@
+"""Builds the search stage's optimizer around an untouched model."""
+import copy
+import inspect
+from typing import Any, Optional
+
+import torch
+from mmengine.model import is_model_wrapper
+from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
+from mmengine.registry import OPTIMIZERS
+from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as ROOT_CONSTRUCTORS
+from torch import nn
+
+from mmdhp.methods import Pruner
+from mmdhp.registry import (
+    OPTIM_WRAPPER_CONSTRUCTORS,
+    OPTIM_WRAPPERS,
+    PRUNERS,
+)
+
+# search-stage wrapper → what it stands in for
+PLAIN_TYPES = {
+    'mmdhp.PruningOptimWrapper': 'OptimWrapper',
+    'mmdhp.PruningAmpOptimWrapper': 'AmpOptimWrapper',
+}
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class PruningOptimWrapperConstructor:
+    """Traces the model, builds the pruner and the search-stage optimizer.
+
+    The optimizer holds the parameters that the base config's constructor
+    gives it, and the pruner's search variables as one more parameter group.
+    Weights that a pruner generates have no gradient when the optimizer steps,
+    so it leaves them alone.
+
+    Args:
+        optim_wrapper_cfg (dict): An ordinary ``optim_wrapper`` with these
+            further keys: ``pruner`` (dict, required), ``search_optimizer``
+            (dict, optional; what differs from ``optimizer`` in the search;
+            another ``type`` replaces it) and ``base_constructor`` (dict,
+            optional; builds the ordinary part).
+        paramwise_cfg (dict, optional): For the ordinary part.
+    """
+
+    def __init__(
+        self, optim_wrapper_cfg: dict, paramwise_cfg: Optional[dict] = None
+    ) -> None:
+        cfg = copy.deepcopy(dict(optim_wrapper_cfg))
+        if 'pruner' not in cfg:
+            raise KeyError(
+                'optim_wrapper has no `pruner`. Add, for example, pruner='
+                "dict(type='mmdhp.DHP', target=dict(macs=0.5), "
+                'input_shape=(3, 224, 224)).'
+            )
+        self.pruner_cfg = cfg.pop('pruner')
+        self.search_optimizer = cfg.pop('search_optimizer', None)
+        self.base_constructor = cfg.pop('base_constructor', None)
+        self.paramwise_cfg = paramwise_cfg
+        self.type = _search_type(cfg.pop('type', 'mmdhp.PruningOptimWrapper'))
+        self.base = {'type': PLAIN_TYPES[self.type], **cfg}
+
+    def __call__(self, model: nn.Module) -> OptimWrapper:
+        """Build the wrapper of the search stage.
+
+        Args:
+            model (nn.Module): Built model, possibly wrapped for DDP.
+        """
+        _refuse_sharded(model)
+        if is_model_wrapper(model):
+            model = model.module
+        pruner: Pruner = PRUNERS.build(self.pruner_cfg)
+        pruner.attach(model)
+        optimizer = self._build_plain(model, self._search_cfg()).optimizer
+        optimizer.add_param_group(
+            {'params': list(pruner.program.parameters())}
+        )
+        arguments = {
+            key: value
+            for key, value in self.base.items()
+            if key not in ('type', 'optimizer')
+        }
+        return OPTIM_WRAPPERS.build(
+            dict(
+                type=self.type,
+                optimizer=optimizer,
+                pruner=pruner,
+                build_fine_tune=self.build_fine_tune,
+                **arguments,
+            )
+        )
+
+    def build_fine_tune(self, model: nn.Module) -> OptimWrapper:
+        """The base config's own wrapper, for the pruned model."""
+        return self._build_plain(model, self.base)
+
+    def _build_plain(self, model: nn.Module, cfg: dict) -> OptimWrapper:
+        if self.base_constructor is None:
+            constructor: Any = DefaultOptimWrapperConstructor(
+                copy.deepcopy(cfg), copy.deepcopy(self.paramwise_cfg)
+            )
+        else:
+            constructor = ROOT_CONSTRUCTORS.build(
+                dict(
+                    self.base_constructor,
+                    optim_wrapper_cfg=copy.deepcopy(cfg),
+                    paramwise_cfg=copy.deepcopy(self.paramwise_cfg),
+                )
+            )
+        return constructor(model)
+
+    def _search_cfg(self) -> dict:
+        optimizer = dict(self.base['optimizer'])
+        if self.search_optimizer is not None:
+            change = dict(self.search_optimizer)
+            replaces = change.get('type', optimizer['type'])
+            if replaces != optimizer['type']:
+                optimizer = {}
+            optimizer.update(change)
+        if self.type == 'mmdhp.PruningOptimWrapper':
+            optimizer.update(_fused(optimizer))
+        return {'type': 'OptimWrapper', 'optimizer': optimizer}
+
+
+def _search_type(name: str) -> str:
+    for search, plain in PLAIN_TYPES.items():
+        if name in (search, plain, search.partition('.')[2]):
+            return search
+    raise KeyError(
+        f'optim_wrapper type {name!r} cannot search; use one of '
+        f'{", ".join(PLAIN_TYPES)}.'
+    )
+
+
+def _fused(optimizer: dict) -> dict:
+    """Ask for the fused step where it exists: the search has many numbers.
+
+    Not under a gradient scaler, which then hides skipped steps.
+    """
+    chosen = any(key in optimizer for key in ('fused', 'foreach'))
+    kind = optimizer['type']
+    if isinstance(kind, str):
+        with OPTIMIZERS.switch_scope_and_registry(None) as registry:
+            kind = registry.get(kind)
+    if chosen or kind is None:
+        return {}
+    if 'fused' not in inspect.signature(kind).parameters:
+        return {}
+    try:  # older PyTorch has the option, but not for every device
+        probe = nn.Parameter(torch.zeros(1))
+        probe.grad = torch.zeros(1)
+        kind([probe], lr=0.1, fused=True).step()
+    except (RuntimeError, TypeError, ValueError):
+        return {}
+    return {'fused': True}
+
+
+def _refuse_sharded(model: nn.Module) -> None:
+    names = [type(m).__name__ for m in model.modules()]
+    sharded = [n for n in names if 'FullySharded' in n or n.startswith('FSDP')]
+    if sharded:
+        raise TypeError(
+            f'The model is wrapped by {sharded[0]}, whose parameters are '
+            'shards; channels cannot be cut from them. Use '
+            'MMDistributedDataParallel.'
+        )

@@ -1,0 +1,78 @@
+"""Optimizer wrappers that put a pruner's two actions around the step."""
+from typing import Any, Callable
+
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from torch import nn
+from torch.optim import Optimizer
+
+from mmdhp.methods import Pruner
+from mmdhp.registry import OPTIM_WRAPPERS
+
+
+class _PruningMixin:
+    """Pull before clipping and stepping; act after a step that happened.
+
+    Gradients may still carry a loss scale when they are pulled: the adjoint
+    is linear, so the wrapped class unscales afterwards as always. A step that
+    the gradient scaler skips leaves the search variables as they are.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        pruner: Pruner,
+        build_fine_tune: Callable[[nn.Module], OptimWrapper],
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(optimizer=optimizer, **kwargs)
+        self.pruner = pruner
+        self.build_fine_tune = build_fine_tune
+        self._stepped = False
+        optimizer.register_step_post_hook(self._note_step)
+
+    def _note_step(self, *_: Any) -> None:
+        self._stepped = True
+
+    @property
+    def search_lr(self) -> float:
+        """Learning rate of the search variables."""
+        return self.optimizer.param_groups[-1]['lr']  # type: ignore
+
+    def step(self, **kwargs: Any) -> None:
+        """Pull, clip and step as the wrapped class does, then push."""
+        self.pruner.pull()
+        self._stepped = False
+        super().step(**kwargs)  # type: ignore
+        if self._stepped:
+            self.pruner.after_step(self.search_lr)
+
+
+@OPTIM_WRAPPERS.register_module()
+class PruningOptimWrapper(_PruningMixin, OptimWrapper):
+    """:class:`OptimWrapper` for the search stage.
+
+    Built by :class:`PruningOptimWrapperConstructor`; the fine-tune stage uses
+    an ordinary :class:`OptimWrapper`.
+
+    Args:
+        optimizer (Optimizer): Its last parameter group holds the pruner's
+            search variables.
+        pruner (Pruner): Attached pruner.
+        build_fine_tune (Callable): Builds the fine-tune stage's wrapper for
+            the pruned model.
+        **kwargs: As for :class:`OptimWrapper`.
+    """
+
+
+@OPTIM_WRAPPERS.register_module()
+class PruningAmpOptimWrapper(_PruningMixin, AmpOptimWrapper):
+    """:class:`AmpOptimWrapper` for the search stage.
+
+    Weights are generated in full precision, outside autocast.
+
+    Args:
+        optimizer (Optimizer): See :class:`PruningOptimWrapper`.
+        pruner (Pruner): Attached pruner.
+        build_fine_tune (Callable): See :class:`PruningOptimWrapper`.
+        **kwargs: As for :class:`AmpOptimWrapper`.
+    """

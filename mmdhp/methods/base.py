@@ -1,0 +1,203 @@
+"""What every pruning method answers to the engine."""
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Callable, Optional, Union
+
+import torch
+from torch import Tensor, nn
+
+from mmdhp.graph import ChannelGraph, GraphError, trace
+
+from .selection import Target, group_floors, select
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a search stands.
+
+    Args:
+        macs (float): MACs left at the method's own threshold, as a fraction.
+        params (float): Parameters left, as a fraction.
+        reached (bool): Whether the search may stop.
+    """
+
+    macs: float
+    params: float
+    reached: bool
+
+
+class Pruner(ABC):
+    """A pruning method: search variables beside an untouched model.
+
+    The engine calls, in this order: :meth:`attach` once; then per training
+    step :meth:`pull` before and :meth:`after_step` behind the optimizer;
+    :meth:`progress` now and then; :meth:`select` at the end.
+
+    Args:
+        target (dict): What is left, e.g. ``dict(macs=0.4)`` or
+            ``dict(params=0.4)``.
+        input_shape (Sequence[int]): Shape of one input without the batch
+            axis, e.g. ``(3, 24, 24)``; MACs are counted at it.
+        min_channels (int | float): Channels that every group keeps, as a
+            number or as a fraction of the group. Defaults to 4.
+        divisor (int): Kept channels of every group are a multiple of it.
+            Defaults to 1.
+        exclude (Sequence[str]): Name patterns of modules whose output
+            channels stay. Defaults to ().
+        kinds (Sequence[str]): What counts as MACs: ``'weight'`` (conv and
+            linear), ``'norm'``, ``'act'``. Defaults to ``('weight', )``.
+    """
+
+    def __init__(
+        self,
+        target: dict,
+        input_shape: Sequence[int],
+        *,
+        min_channels: Union[int, float] = 4,
+        divisor: int = 1,
+        exclude: Sequence[str] = (),
+        kinds: Sequence[str] = ('weight',),
+    ) -> None:
+        self.target = Target.parse(target)
+        self.input_shape = tuple(input_shape)
+        self.min_channels = min_channels
+        self.divisor = divisor
+        self.exclude = tuple(exclude)
+        self.kinds = tuple(kinds)
+        if not isinstance(divisor, int) or divisor < 1:
+            raise ValueError(
+                f'divisor is {divisor!r}, but an int of at least 1 is needed.'
+            )
+        self.graph: ChannelGraph
+        self.floors: Tensor
+        self.program: nn.Module
+
+    @property
+    def name(self) -> str:
+        """Name of the method, as in configs and exported files."""
+        return type(self).__name__
+
+    def attach(
+        self,
+        model: nn.Module,
+        forward: Optional[Callable[[nn.Module, Any], Any]] = None,
+    ) -> None:
+        """Trace a model, check that the target is reachable, get ready.
+
+        The model's weights are not written before :meth:`push`.
+
+        Args:
+            model (nn.Module): The model to prune.
+            forward (Callable, optional): As for :func:`mmdhp.trace`.
+
+        Raises:
+            GraphError: If the model does not run at ``input_shape`` or
+                nothing in it can be pruned.
+            ValueError: If the floors make the target unreachable.
+        """
+        device = next(model.parameters()).device
+        inputs = torch.zeros(2, *self.input_shape, device=device)
+        self.graph = trace(
+            model, inputs, forward=forward, exclude=self.exclude
+        )
+        if not self.graph.groups:
+            reasons = {f'{g.name}: {g.reason}' for g in self.graph.frozen}
+            raise GraphError(
+                f'Nothing in {type(model).__name__} can be pruned. Reasons:\n'
+                + '\n'.join(sorted(reasons)[:10])
+            )
+        self.floors = group_floors(self.graph, self.min_channels)
+        self._select(torch.zeros(self.graph.num_units))  # reachable?
+        self.program = self.build_program(model)
+
+    @abstractmethod
+    def build_program(self, model: nn.Module) -> nn.Module:
+        """Create the search variables; its parameters are optimised."""
+
+    @abstractmethod
+    def push(self) -> None:
+        """Write the model's weights from the search variables."""
+
+    @abstractmethod
+    def pull(self) -> None:
+        """Gradients of the model's weights → those of the variables."""
+
+    @abstractmethod
+    def after_step(self, lr: float) -> None:
+        """Act after an optimizer step that really happened.
+
+        Args:
+            lr (float): Current learning rate of the search variables.
+        """
+
+    @abstractmethod
+    def scores(self) -> Tensor:
+        """Importance of every unit, shape ``(U, )``; larger is kept."""
+
+    @abstractmethod
+    def progress(self) -> Progress:
+        """Where the search stands by the method's own threshold."""
+
+    def plan(self, steps: int, lr: float) -> None:
+        """Learn how long the search may last, before it starts.
+
+        Args:
+            steps (int): Optimizer steps of the search, at most.
+            lr (float): Learning rate at its start.
+        """
+
+    def select(self) -> Tensor:
+        """The keep mask that meets the target exactly, shape ``(U, )``."""
+        return self._select(self.scores())
+
+    def cost(self, keep: Tensor) -> int:
+        """The target's quantity for a mask, in MACs or parameters."""
+        if self.target.quantity == 'params':
+            return self.graph.params(keep)
+        return self.graph.macs(keep, self.kinds)
+
+    def ratios(self, keep: Tensor) -> tuple[float, float]:
+        """MACs and parameters of a mask as fractions of the original."""
+        graph = self.graph
+        return (
+            graph.macs(keep, self.kinds) / graph.macs(kinds=self.kinds),
+            graph.params(keep) / graph.params(),
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything a resumed search needs; tensors and plain values."""
+        return {'method': self.name, 'program': self.program.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore :meth:`state_dict`.
+
+        Raises:
+            ValueError: If the state is of another method or architecture.
+        """
+        if state.get('method') != self.name:
+            raise ValueError(
+                f'The checkpoint was written by {state.get("method")!r}, but '
+                f'the config names {self.name!r}; resume with the method that '
+                'started the run.'
+            )
+        own = {k: v.shape for k, v in self.program.state_dict().items()}
+        found = {k: v.shape for k, v in state['program'].items()}
+        if own != found:
+            wrong = sorted(k for k in {*own, *found} if own.get(k) != found.get(k))
+            raise ValueError(
+                f'The search state does not fit this model: {wrong[:5]} '
+                'differ. Resume with the config that started the run.'
+            )
+        self.program.load_state_dict(state['program'])
+
+    def _select(self, scores: Tensor) -> Tensor:
+        full = self.cost(self.graph.full())
+        return select(
+            scores,
+            self.graph,
+            self.cost,
+            self.target.ratio * full,
+            self.floors,
+            self.divisor,
+        )

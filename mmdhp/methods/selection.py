@@ -1,0 +1,175 @@
+"""From scores to a keep mask that meets a target exactly."""
+from dataclasses import dataclass
+from typing import Any, Callable, Union
+
+import torch
+from torch import Tensor
+
+from mmdhp.graph import ChannelGraph
+
+QUANTITIES = ('macs', 'params')
+
+
+@dataclass(frozen=True)
+class Target:
+    """What must be left of a network.
+
+    Args:
+        quantity (str): ``'macs'`` or ``'params'``.
+        ratio (float): Fraction of the original in (0, 1].
+    """
+
+    quantity: str
+    ratio: float
+
+    @classmethod
+    def parse(cls, target: Any) -> 'Target':
+        """Read ``dict(macs=0.4)``.
+
+        Raises:
+            TypeError: If it is not a dict with one number.
+            KeyError: If it names an unknown quantity.
+            ValueError: If the ratio is outside (0, 1].
+        """
+        if not isinstance(target, dict) or len(target) != 1:
+            raise TypeError(
+                f'target is {target!r}, but one quantity is needed: '
+                "dict(macs=0.4) or dict(params=0.4)."
+            )
+        ((quantity, ratio),) = target.items()
+        if quantity not in QUANTITIES:
+            raise KeyError(
+                f'target {quantity!r} is unknown; there are '
+                f'{", ".join(QUANTITIES)}.'
+            )
+        if isinstance(ratio, bool) or not isinstance(ratio, (int, float)):
+            raise TypeError(f'target {quantity} is {ratio!r}, not a number.')
+        if not 0 < ratio <= 1:
+            raise ValueError(
+                f'target {quantity} is {ratio}, but it is the fraction that '
+                'is left, in (0, 1]: 0.4 keeps 40 %.'
+            )
+        return cls(quantity, float(ratio))
+
+
+def group_floors(
+    graph: ChannelGraph, min_channels: Union[int, float]
+) -> Tensor:
+    """Units that every group keeps at least, shape ``(groups, )``.
+
+    Args:
+        graph (ChannelGraph): The graph.
+        min_channels (int | float): A number of units, or a fraction of the
+            group in (0, 1).
+
+    Raises:
+        ValueError: If it is neither.
+    """
+    valid = isinstance(min_channels, (int, float)) and min_channels > 0
+    if not valid or (isinstance(min_channels, float) and min_channels >= 1):
+        raise ValueError(
+            f'min_channels is {min_channels!r}, but a number of channels '
+            '(an int, at least 1) or a fraction of a group in (0, 1) is '
+            'needed.'
+        )
+    sizes = torch.tensor([g.size for g in graph.groups], dtype=torch.long)
+    if isinstance(min_channels, float):
+        return (sizes * min_channels).long().clamp(min=1)
+    return sizes.clamp(max=min_channels)
+
+
+def rank_in_group(scores: Tensor, graph: ChannelGraph) -> Tensor:
+    """Rank of every unit in its group, 0 for the best, shape ``(U, )``."""
+    group = graph.group_of_unit
+    by_score = torch.argsort(scores.double().cpu(), descending=True, stable=True)
+    order = by_score[torch.argsort(group[by_score], stable=True)]
+    starts = torch.tensor([g.start for g in graph.groups])
+    rank = torch.empty_like(order)
+    rank[order] = torch.arange(len(order)) - starts[group[order]]
+    return rank
+
+
+def threshold_mask(
+    scores: Tensor, graph: ChannelGraph, threshold: float, floors: Tensor
+) -> Tensor:
+    """Keep scores at or above a threshold, and the best of every group.
+
+    Args:
+        scores (Tensor): Score of every unit, shape ``(U, )``.
+        graph (ChannelGraph): The graph.
+        threshold (float): Threshold on the scores.
+        floors (Tensor): Units every group keeps at least, ``(groups, )``.
+
+    Returns:
+        Tensor: bool, shape ``(U, )``.
+    """
+    protected = rank_in_group(scores, graph) < floors[graph.group_of_unit]
+    return (scores.cpu() >= threshold) | protected
+
+
+def select(
+    scores: Tensor,
+    graph: ChannelGraph,
+    cost: Callable[[Tensor], int],
+    budget: float,
+    floors: Tensor,
+    divisor: int = 1,
+) -> Tensor:
+    """One global threshold that meets a budget, found exactly.
+
+    The threshold runs over the sorted scores, so the result misses the budget
+    by less than the cost of one unit (of ``divisor`` units, where kept
+    channels are rounded up to a multiple).
+
+    Args:
+        scores (Tensor): Score of every unit, shape ``(U, )``; ties go by
+            position, so every process decides alike.
+        graph (ChannelGraph): The graph.
+        cost (Callable): Cost of a bool mask of shape ``(U, )``.
+        budget (float): Largest allowed cost.
+        floors (Tensor): Units every group keeps at least, ``(groups, )``.
+        divisor (int): Kept channels of a group are a multiple of it, where
+            the group is large enough. Defaults to 1.
+
+    Returns:
+        Tensor: bool mask of the largest selection within the budget.
+
+    Raises:
+        ValueError: If not even the floors fit; says what is reachable.
+    """
+    scores = scores.double().cpu()
+    if not torch.isfinite(scores).all():
+        bad = graph.group_of_unit[~torch.isfinite(scores)].unique().tolist()
+        names = ', '.join(graph.groups[i].name for i in bad[:5])
+        raise ValueError(f'Scores of {names} are not finite.')
+    group = graph.group_of_unit
+    rank = rank_in_group(scores, graph)
+    sizes = torch.tensor([g.size for g in graph.groups], dtype=torch.long)
+    order = torch.argsort(scores, stable=True)  # worst first
+    order = order[(rank >= floors[group])[order]]
+
+    def mask(removed: int) -> Tensor:
+        keep = torch.ones(graph.num_units, dtype=torch.bool)
+        keep[order[:removed]] = False
+        if divisor == 1:
+            return keep
+        kept = torch.zeros_like(sizes).index_add_(0, group, keep.long())
+        rounded = (kept + divisor - 1) // divisor * divisor
+        return rank < torch.minimum(rounded, sizes)[group]
+
+    low, high = 0, len(order)
+    if cost(mask(high)) > budget:
+        full = cost(graph.full())
+        raise ValueError(
+            f'The target {budget / full:.4g} cannot be reached: with the '
+            f'smallest allowed widths {cost(mask(high)) / full:.4g} of the '
+            'original is left. Raise the target, or lower min_channels or '
+            'divisor.'
+        )
+    while low < high:  # fewest removals within the budget
+        middle = (low + high) // 2
+        if cost(mask(middle)) <= budget:
+            high = middle
+        else:
+            low = middle + 1
+    return mask(low)

@@ -1,0 +1,8 @@
+"""Networks of the papers that MMPretrain and MMagic do not have."""
+
+from .dncnn import DnCNN
+from .edsr import EDSR
+from .resnet_cifar import CIFARResNet
+from .srresnet import SRResNet
+
+__all__ = ['CIFARResNet', 'DnCNN', 'EDSR', 'SRResNet']

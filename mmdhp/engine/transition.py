@@ -172,8 +172,6 @@ def start_schedulers(
         param_scheduler (dict | list | None): As in an MM config.
         length (int): Of the stage, in the loop's own unit.
     """
-    runner.param_schedulers = []
-    runner.scale_lr(runner.optim_wrapper, runner.auto_scale_lr)
     with temporary_length(runner, length):
         runner.param_schedulers = runner.build_param_scheduler(
             copy.deepcopy(param_scheduler or [])

@@ -1,4 +1,5 @@
 """Channel units and groups of a model, their cost, and what is frozen."""
+import difflib
 import fnmatch
 from dataclasses import dataclass
 from functools import cached_property
@@ -309,6 +310,7 @@ def trace(
     *,
     forward: Optional[Callable[[nn.Module, Any], Any]] = None,
     exclude: Sequence[str] = (),
+    tie: Sequence[Sequence[str]] = (),
 ) -> ChannelGraph:
     """Find the channel units and groups of any module.
 
@@ -323,12 +325,15 @@ def trace(
             where ``model(inputs)`` is not the right call.
         exclude (Sequence[str]): Name patterns (``'head.*'``) of modules whose
             output channels stay.
+        tie (Sequence[Sequence[str]]): Lists of name patterns of modules whose
+            output channels belong together, unit by unit.
 
     Returns:
         ChannelGraph: Groups, frozen groups with reasons, and cost.
 
     Raises:
-        GraphError: If the model cannot run on ``inputs``.
+        GraphError: If the model cannot run on ``inputs``, or modules to tie
+            have different numbers of units.
         KeyError: If a pattern matches no module.
 
     Examples:
@@ -342,22 +347,62 @@ def trace(
     tracer = execute(model, inputs, forward)
     _freeze_excluded(tracer, exclude)
     labels = _resolve(tracer.atoms, tracer.grids)
+    if tie:
+        _tie_declared(tracer, labels, tie)
+        labels = _resolve(tracer.atoms, tracer.grids)
     return _build(tracer, labels)
 
 
-def _freeze_excluded(tracer: Tracer, exclude: Sequence[str]) -> None:
+def _matching_producers(
+    tracer: Tracer, pattern: str, option: str
+) -> List[Tuple[str, np.ndarray]]:
+    """Producers whose module name matches a pattern of an option."""
     names = [name for name, _ in tracer.model.named_modules()]
+    if not fnmatch.filter(names, pattern):
+        near = difflib.get_close_matches(pattern, names, 3, 0.0)
+        raise KeyError(
+            f'{option}: {pattern!r} matches no module; the nearest names are '
+            f'{near}.'
+        )
+    return [
+        (name, rows)
+        for name, rows in tracer.producers
+        if fnmatch.fnmatchcase(name, pattern)
+    ]
+
+
+def _freeze_excluded(tracer: Tracer, exclude: Sequence[str]) -> None:
     for pattern in exclude:
-        if not fnmatch.filter(names, pattern):
-            raise KeyError(
-                f'exclude: {pattern!r} matches no module; there are, for '
-                f'example, {names[1:6]}.'
+        for name, rows in _matching_producers(tracer, pattern, 'exclude'):
+            reason = f'{name} matches {pattern!r} of `exclude`'
+            tracer.atoms.freeze(rows, 'excluded', reason)
+
+
+def _tie_declared(
+    tracer: Tracer, labels: np.ndarray, tie: Sequence[Sequence[str]]
+) -> None:
+    """Union the units of modules that the user declares to be one group."""
+    for patterns in tie:
+        producers = [
+            producer
+            for pattern in patterns
+            for producer in _matching_producers(tracer, pattern, 'tie')
+        ]
+        units = [(name, _unique(labels[rows])) for name, rows in producers]
+        if len({len(own) for _, own in units}) > 1:
+            sizes = ', '.join(f'{name}: {len(own)}' for name, own in units)
+            raise GraphError(
+                f'tie: {list(patterns)} have different numbers of units '
+                f'({sizes}), so they cannot be one group.'
             )
-    for name, rows in tracer.producers:
-        for pattern in exclude:
-            if fnmatch.fnmatchcase(name, pattern):
-                reason = f'{name} matches {pattern!r} of `exclude`'
-                tracer.atoms.freeze(rows, 'excluded', reason)
+        for _, own in units[1:]:
+            tracer.atoms.union(own, units[0][1])
+
+
+def _unique(values: np.ndarray) -> np.ndarray:
+    """Distinct values in order of appearance."""
+    _, first = np.unique(values, return_index=True)
+    return values[np.sort(first)]
 
 
 def _resolve(atoms: AtomTable, grids: Sequence[Grid]) -> np.ndarray:

@@ -45,6 +45,8 @@ class Pruner(ABC):
             Defaults to 1.
         exclude (Sequence[str]): Name patterns of modules whose output
             channels stay. Defaults to ().
+        tie (Sequence[Sequence[str]]): Lists of name patterns of modules whose
+            output channels belong together. Defaults to ().
         kinds (Sequence[str]): What counts as MACs: ``'weight'`` (conv and
             linear), ``'norm'``, ``'act'``. Defaults to ``('weight', )``.
     """
@@ -57,6 +59,7 @@ class Pruner(ABC):
         min_channels: Union[int, float] = 4,
         divisor: int = 1,
         exclude: Sequence[str] = (),
+        tie: Sequence[Sequence[str]] = (),
         kinds: Sequence[str] = ('weight',),
     ) -> None:
         self.target = Target.parse(target)
@@ -64,6 +67,7 @@ class Pruner(ABC):
         self.min_channels = min_channels
         self.divisor = divisor
         self.exclude = tuple(exclude)
+        self.tie = tuple(tuple(patterns) for patterns in tie)
         self.kinds = tuple(kinds)
         if not isinstance(divisor, int) or divisor < 1:
             raise ValueError(
@@ -92,14 +96,18 @@ class Pruner(ABC):
             forward (Callable, optional): As for :func:`mmdhp.trace`.
 
         Raises:
-            GraphError: If the model does not run at ``input_shape`` or
-                nothing in it can be pruned.
-            ValueError: If the floors make the target unreachable.
+            GraphError: If the model does not run at ``input_shape``, nothing
+                in it can be pruned, or the floors make the target
+                unreachable.
         """
         device = next(model.parameters()).device
         inputs = torch.zeros(2, *self.input_shape, device=device)
         self.graph = trace(
-            model, inputs, forward=forward, exclude=self.exclude
+            model,
+            inputs,
+            forward=forward,
+            exclude=self.exclude,
+            tie=self.tie,
         )
         if not self.graph.groups:
             reasons = {f'{g.name}: {g.reason}' for g in self.graph.frozen}

@@ -12,7 +12,7 @@ from mmdhp.programs import HyperNetwork
 from mmdhp.registry import PRUNERS
 
 from .base import Progress, Pruner
-from .selection import threshold_mask
+from .selection import check_finite, threshold_mask
 
 REGULARIZERS = ('l1', 'l2')
 
@@ -141,6 +141,7 @@ class DHP(Pruner):
     def progress(self) -> Progress:
         """Ratios of the mask ``|z| >= τ``, floors respected."""
         scores = self.scores()
+        check_finite(scores, self.graph)
         keep = threshold_mask(scores, self.graph, self.threshold, self.floors)
         macs, params = self.ratios(keep)
         ratio = params if self.target.quantity == 'params' else macs

@@ -5,7 +5,7 @@ from typing import Any, Callable, Union
 import torch
 from torch import Tensor
 
-from mmdhp.graph import ChannelGraph
+from mmdhp.graph import ChannelGraph, GraphError
 
 QUANTITIES = ('macs', 'params')
 
@@ -107,6 +107,22 @@ def threshold_mask(
     return (scores.cpu() >= threshold) | protected
 
 
+def check_finite(scores: Tensor, graph: ChannelGraph) -> None:
+    """Refuse scores that are NaN or infinite.
+
+    Raises:
+        ValueError: Naming the groups.
+    """
+    bad = graph.group_of_unit[~torch.isfinite(scores.cpu())].unique().tolist()
+    if bad:
+        names = ', '.join(graph.groups[i].name for i in bad[:5])
+        raise ValueError(
+            f'The scores of {len(bad)} groups are not finite ({names}): '
+            'training has diverged. Resume from an earlier checkpoint with a '
+            'smaller learning rate or gradient clipping.'
+        )
+
+
 def select(
     scores: Tensor,
     graph: ChannelGraph,
@@ -135,13 +151,10 @@ def select(
         Tensor: bool mask of the largest selection within the budget.
 
     Raises:
-        ValueError: If not even the floors fit; says what is reachable.
+        GraphError: If not even the floors fit; says what is reachable.
     """
     scores = scores.double().cpu()
-    if not torch.isfinite(scores).all():
-        bad = graph.group_of_unit[~torch.isfinite(scores)].unique().tolist()
-        names = ', '.join(graph.groups[i].name for i in bad[:5])
-        raise ValueError(f'Scores of {names} are not finite.')
+    check_finite(scores, graph)
     group = graph.group_of_unit
     rank = rank_in_group(scores, graph)
     sizes = torch.tensor([g.size for g in graph.groups], dtype=torch.long)
@@ -160,7 +173,7 @@ def select(
     low, high = 0, len(order)
     if cost(mask(high)) > budget:
         full = cost(graph.full())
-        raise ValueError(
+        raise GraphError(
             f'The target {budget / full:.4g} cannot be reached: with the '
             f'smallest allowed widths {cost(mask(high)) / full:.4g} of the '
             'original is left. Raise the target, or lower min_channels or '

@@ -1,6 +1,6 @@
 """Surgery: shrink, rebuild from a checkpoint, and the proof of both."""
 from .rebuild import rebuild
-from .resize import refresh, resize, resize_on_load, state_shapes
+from .resizing import refresh, resize, resize_on_load, state_shapes
 from .shrink import shrink, take
 from .verify import mask, verify
 

@@ -3,7 +3,7 @@ from typing import Any, Mapping
 
 from torch import nn
 
-from .resize import resize, state_shapes
+from .resizing import resize, state_shapes
 
 
 def rebuild(model: nn.Module, state_dict: Mapping[str, Any]) -> nn.Module:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from mmdhp.graph import ChannelGraph, GraphError
 
-from .resize import refresh
+from .resizing import refresh
 
 Positions = Mapping[Tuple[str, int], Tensor]
 

@@ -1,0 +1,45 @@
+"""Tables for people."""
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from mmdhp.graph import ChannelGraph
+
+
+def table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:
+    """Align columns: the first to the left, the others to the right."""
+    lines = [list(header), *map(list, rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    rule = '  '.join('-' * w for w in widths)
+
+    def draw(line: Sequence[str]) -> str:
+        cells = [line[0].ljust(widths[0])]
+        cells += [cell.rjust(w) for cell, w in zip(line[1:], widths[1:])]
+        return '  '.join(cells)
+
+    return '\n'.join([draw(lines[0]), rule, *map(draw, lines[1:])])
+
+
+def group_table(
+    graph: ChannelGraph, keep: Tensor, kinds: Sequence[str] = ('weight',)
+) -> str:
+    """Kept channels of every group, MACs and parameters.
+
+    Args:
+        graph (ChannelGraph): The graph.
+        keep (Tensor): bool mask, shape ``(U, )``.
+        kinds (Sequence[str]): What counts as MACs.
+    """
+    rows = [
+        [name, str(kept), str(total), f'{kept / total:.0%}']
+        for name, (kept, total) in graph.widths(keep).items()
+    ]
+    macs, all_macs = graph.macs(keep, kinds), graph.macs(kinds=kinds)
+    params, all_params = graph.params(keep), graph.params()
+    return (
+        table(rows, ['group', 'kept', 'of', 'share'])
+        + f'\nMACs    {macs / 1e9:.4f} G of {all_macs / 1e9:.4f} G '
+        f'({macs / all_macs:.2%})'
+        + f'\nparams  {params / 1e6:.4f} M of {all_params / 1e6:.4f} M '
+        f'({params / all_params:.2%})'
+    )

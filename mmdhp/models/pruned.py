@@ -1,0 +1,48 @@
+"""An architecture that takes a pruned checkpoint.
+
+An exported model carries a copy of this file, so that it loads where
+``mmdhp`` is not installed.
+"""
+
+import json
+from typing import Optional
+
+from mmengine.registry import MODELS as ROOT_MODELS
+from torch import nn
+
+from mmdhp.registry import MODELS
+from mmdhp.surgery.resizing import named_tensors, resize, resize_on_load
+
+
+@MODELS.register_module(name='Pruned')
+def build_pruned(
+    architecture: dict, channels: Optional[str] = None
+) -> nn.Module:
+    """Build an architecture that loads checkpoints of any widths.
+
+    The architecture itself is returned, not a wrapper: its class and keys are
+    what they always were.
+
+    Args:
+        architecture (dict): The ``model`` that was pruned, as in its config.
+        channels (str, optional): Path of an exported ``channels.json``; the
+            model has its widths at once. Otherwise it gets them when a
+            checkpoint is loaded.
+
+    Returns:
+        nn.Module: The architecture.
+
+    Raises:
+        ValueError: If ``channels`` belongs to another architecture.
+
+    Examples:
+        >>> model = dict(type='mmdhp.Pruned', architecture=dict(...))
+    """
+    model = ROOT_MODELS.build(architecture)
+    if channels is not None:
+        with open(channels, encoding='utf-8') as file:
+            changed = json.load(file)['shapes']
+        shapes = {name: tuple(t.shape) for name, t in named_tensors(model)}
+        shapes.update({name: tuple(shape) for name, shape in changed.items()})
+        resize(model, shapes)
+    return resize_on_load(model)

@@ -1,0 +1,176 @@
+"""What the command-line tools share: options, config checks, messages."""
+
+import argparse
+import contextlib
+import os
+import os.path as osp
+import sys
+import traceback
+import zipfile
+from collections.abc import Iterator, Mapping
+from typing import Any, Optional
+
+from mmengine.config import Config, ConfigDict, DictAction
+
+import mmdhp
+
+SAMPLE_CONFIG = 'configs/dhp/srresnet_dhp40_sample.py'
+
+
+def add_common_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that OpenMMLab's tools have in common."""
+    parser.add_argument('--work-dir', help='folder for logs and checkpoints')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='override entries of the config, as key=value; nested keys with '
+        'dots, lists as key="[a,b]"',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='job launcher (default: none, one process)',
+    )
+    parser.add_argument(
+        '--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS
+    )
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """Read the config and apply the common options."""
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    if not osp.isfile(args.config):
+        raise SystemExit(f'error: there is no config {args.config}.')
+    try:
+        cfg = Config.fromfile(args.config)
+    except SyntaxError as error:
+        raise SystemExit(f'error: {args.config}: {error}') from None
+    cfg.launcher = args.launcher
+    if args.cfg_options:
+        cfg.merge_from_dict(args.cfg_options)
+    if args.work_dir:
+        cfg.work_dir = args.work_dir
+    elif cfg.get('work_dir') is None:
+        name = osp.splitext(osp.basename(args.config))[0]
+        cfg.work_dir = osp.join('work_dirs', name)
+    return cfg
+
+
+@contextlib.contextmanager
+def clear_errors() -> Iterator[None]:
+    """Show errors that mmdhp raises on purpose without their traceback.
+
+    Set ``MMDHP_TRACEBACK=1`` to see it.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, RuntimeError) as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        own = osp.dirname(mmdhp.__file__)
+        deliberate = frames[-1].filename.startswith(own) or any(
+            f.name == 'build_from_cfg' for f in frames[-1:]
+        )
+        if os.environ.get('MMDHP_TRACEBACK') or not deliberate:
+            raise
+        message = error.args[0] if error.args else type(error).__name__
+        raise SystemExit(f'error: {message}') from None
+
+
+def check_dataloader(cfg: Config, key: str, needed_for: str) -> None:
+    """Stop with one clear message if a data set is not there.
+
+    Args:
+        cfg (Config): The config.
+        key (str): ``'train_dataloader'`` and the like.
+        needed_for (str): What cannot happen without it.
+    """
+    loaders = cfg.get(key)
+    if not loaders:
+        raise SystemExit(
+            f'error: {cfg.filename or "the config"} has no {key}, so there '
+            f'is nothing to {needed_for} on. Inherit one, for example from '
+            "_base_ = ['../_base_/datasets/sample_x4.py']."
+        )
+    for loader in loaders if isinstance(loaders, (list, tuple)) else [loaders]:
+        missing = missing_path(loader.get('dataset'))
+        if missing is not None:
+            raise SystemExit(
+                f'error: {key} needs {missing}, which does not exist here '
+                f'({os.getcwd()}).\n'
+                'docs/datasets.md tells how to get and where to put it; '
+                'point the config elsewhere with\n'
+                f'  --cfg-options {key}.dataset.data_root=PATH\n'
+                'To try the whole pipeline without any download: make demo, '
+                f'or tools/train.py {SAMPLE_CONFIG}'
+            )
+
+
+def missing_path(dataset: Optional[Mapping[str, Any]]) -> Optional[str]:
+    """First path of a dataset config that does not exist."""
+    if not isinstance(dataset, (dict, ConfigDict)):
+        return None
+    for inner in [dataset.get('dataset'), *(dataset.get('datasets') or [])]:
+        found = missing_path(inner)
+        if found is not None:
+            return found
+    root = dataset.get('data_root') or ''
+    if '://' in root or _downloads_itself(dataset):
+        return None
+    wanted = [root] if root else []
+    prefix = dataset.get('data_prefix')
+    if isinstance(prefix, str):
+        wanted.append(osp.join(root, prefix))
+    elif isinstance(prefix, Mapping):
+        wanted += [osp.join(root, p) for p in prefix.values() if p is not None]
+    if dataset.get('ann_file'):
+        wanted.append(osp.join(root, dataset['ann_file']))
+    return next((p for p in wanted if p and not osp.exists(p)), None)
+
+
+def _downloads_itself(dataset: Mapping[str, Any]) -> bool:
+    name = str(dataset.get('type', '')).rpartition('.')[2]
+    downloadable = name.startswith(('CIFAR', 'MNIST', 'FashionMNIST'))
+    return downloadable and dataset.get('download', True)
+
+
+def check_checkpoint(path: str) -> None:
+    """Stop with a clear message if a checkpoint cannot be read.
+
+    Args:
+        path (str): File; URLs are left to MMEngine.
+    """
+    if '://' in path:
+        return
+    if not osp.isfile(path):
+        raise SystemExit(f'error: there is no checkpoint {path}.')
+    problem = None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+        if broken is not None:
+            problem = f'its part {broken} is damaged'
+    except zipfile.BadZipFile:
+        with open(path, 'rb') as file:
+            if file.read(2) != b'\x80\x02':  # PyTorch's older format
+                problem = 'it is truncated or no PyTorch checkpoint'
+    if problem is not None:
+        folder = osp.dirname(path) or '.'
+        others = sorted(
+            (f for f in os.listdir(folder) if f.endswith('.pth')),
+            key=lambda f: osp.getmtime(osp.join(folder, f)),
+        )
+        others = [f for f in others if f != osp.basename(path)]
+        hint = f' Others in its folder, newest last: {others}' if others else ''
+        raise SystemExit(
+            f'error: {path} ({osp.getsize(path)} bytes) cannot be read: '
+            f'{problem}.{hint}'
+        )
+
+
+def report_and_exit(function: Any) -> None:
+    """Run a tool's main function with clear errors."""
+    with clear_errors():
+        function()
+    sys.exit(0)

@@ -321,3 +321,18 @@ def test_the_real_mmagic_works_without_network():
         'found': ['BasicImageDataset', 'MultiValLoop', 'IterTimerHook'],
         'restored': True,
     }
+
+
+def test_a_copy_in_an_exported_model_does_not_install_a_second_hook():
+    compat.install()
+    copy = SourceFileLoader('copy_of_compat', hook.__file__).load_module()
+    before = list(sys.meta_path)
+    copy.install()
+    assert sys.meta_path == before
+    # Both in place, as when the copy came first: no endless recursion.
+    sys.meta_path.insert(0, copy._MMagicFinder())
+    try:
+        assert sys.meta_path[0].find_spec('mmagic.absent') is None
+        hook._MMagicFinder().find_spec('mmagic')
+    finally:
+        sys.meta_path[:] = before

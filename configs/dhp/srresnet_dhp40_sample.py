@@ -5,9 +5,12 @@ optim_wrapper = dict(
     type='mmdhp.PruningOptimWrapper',
     constructor='mmdhp.PruningOptimWrapperConstructor',
     pruner=dict(
-        type='mmdhp.DHP', target=dict(macs=0.4), input_shape=(3, 24, 24)
+        type='mmdhp.DHP',
+        target=dict(macs=0.4),
+        input_shape=(3, 24, 24),
+        divisor=16,  # the block of channels that CPUs compute at once
     ),
 )
 custom_hooks = [
-    dict(type='mmdhp.PruningHook', interval=50, search=dict(max_iters=800))
+    dict(type='mmdhp.PruningHook', interval=50, search=dict(max_iters=600))
 ]

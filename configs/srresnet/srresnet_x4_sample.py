@@ -5,5 +5,5 @@ _base_ = [
     '../_base_/schedules/sr_sample.py',
 ]
 
-# Half as deep and half as wide as the paper's, for two CPU cores.
-model = dict(generator=dict(mid_channels=32, num_blocks=8))
+# Half as deep as the paper's, for two CPU cores.
+model = dict(generator=dict(num_blocks=8))

@@ -161,14 +161,18 @@ class _MMagicFinder(MetaPathFinder):
     ) -> Optional[ModuleSpec]:
         if fullname not in _EXECUTORS:
             return None
-        others = [finder for finder in sys.meta_path if finder is not self]
-        for finder in others:
+        for finder in (f for f in sys.meta_path if not _is_ours(f)):
             spec = finder.find_spec(fullname, path, target)
             if spec is not None:
                 if spec.loader is not None:
                     spec.loader = _MMagicLoader(spec.loader)
                 return spec
         return None
+
+
+def _is_ours(finder: object) -> bool:
+    """By name: an exported model carries a copy of this file."""
+    return type(finder).__name__ == _MMagicFinder.__name__
 
 
 def install() -> None:
@@ -181,7 +185,7 @@ def install() -> None:
     ``NO_ALBUMENTATIONS_UPDATE`` is set. It is set here, if it is not already.
     """
     os.environ.setdefault('NO_ALBUMENTATIONS_UPDATE', '1')
-    if not any(isinstance(f, _MMagicFinder) for f in sys.meta_path):
+    if not any(map(_is_ours, sys.meta_path)):
         sys.meta_path.insert(0, _MMagicFinder())
 
 

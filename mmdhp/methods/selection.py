@@ -134,8 +134,8 @@ def select(
     """One global threshold that meets a budget, found exactly.
 
     The threshold runs over the sorted scores, so the result misses the budget
-    by less than the cost of one unit (of ``divisor`` units, where kept
-    channels are rounded up to a multiple).
+    by less than the cost of one unit. Where kept channels are rounded up to a
+    multiple of ``divisor``, further blocks are given back while they fit.
 
     Args:
         scores (Tensor): Score of every unit, shape ``(U, )``; ties go by
@@ -185,4 +185,37 @@ def select(
             high = middle
         else:
             low = middle + 1
-    return mask(low)
+    keep = mask(low)
+    if divisor > 1:
+        _fill(keep, order, rank, graph, cost, budget, divisor)
+    return keep
+
+
+def _fill(
+    keep: Tensor,
+    order: Tensor,
+    rank: Tensor,
+    graph: ChannelGraph,
+    cost: Callable[[Tensor], int],
+    budget: float,
+    divisor: int,
+) -> None:
+    """Give back blocks of ``divisor`` units that still fit, in place.
+
+    Rounding makes the threshold's steps coarse, so that one step may leave
+    much of the budget. Best scores come first; a group whose next block does
+    not fit is done.
+    """
+    done = set()
+    for unit in order.flip(0).tolist():
+        index = int(graph.group_of_unit[unit])
+        if keep[unit] or index in done:
+            continue
+        group = graph.groups[index]
+        own = slice(group.start, group.stop)
+        wider = keep.clone()
+        wider[own] = rank[own] < int(keep[own].sum()) + divisor
+        if cost(wider) <= budget:
+            keep.copy_(wider)
+        else:
+            done.add(index)

@@ -98,41 +98,45 @@ class HyperBank(nn.Module):
         self.b1 = zeros(m, total)
         self.w2 = uniform(bound.to(like.dtype), m, k, total)
         self.b2 = zeros(k, total)
-        self._embedding: Optional[tuple[Tensor, Tensor]] = None
+        self._forward: Optional[tuple] = None
         self._grads: dict[str, Tensor] = {}
 
     def generate(self, latent: Tensor) -> Tensor:
         """All weights of this kernel size, shape ``(k², P)``."""
-        scale = latent[self.first] * latent[self.second] + self.b0  # (P,)
+        pair = (
+            latent.index_select(0, self.first),
+            latent.index_select(0, self.second),
+        )
+        scale = torch.addcmul(self.b0, *pair)  # (P,)
         embedding = self.w1 * scale + self.b1  # (m, P)
         out = self.b2.clone()
         for w2, e in zip(self.w2, embedding):  # no (m, k², P) temporary
             out.addcmul_(w2, e)
-        self._embedding = scale, embedding
+        self._forward = pair, scale, embedding
         return out
 
     def write(self, latent: Tensor) -> None:
         """Generate and copy into the model's weights, in place."""
-        flat = self.generate(latent).t().contiguous()  # (P, k²)
-        sizes = [w.connections for w in self.weights]
-        parts = [
-            part.view_as(w.parameter)
-            for part, w in zip(flat.split(sizes), self.weights)
-        ]
-        torch._foreach_copy_([w.parameter for w in self.weights], parts)
+        out = self.generate(latent)
+        for weight, part in zip(self.weights, self._parts(out)):
+            weight.parameter.view(part.shape).copy_(part)
 
     def collect(self) -> Tensor:
         """The model's weight gradients, ``(k², P)``; then clear them."""
-        k = len(self.b2)
-        parts = [
-            w.parameter.new_zeros(w.connections, k)
-            if w.parameter.grad is None
-            else w.parameter.grad.reshape(w.connections, k)
-            for w in self.weights
-        ]
-        for w in self.weights:
-            w.parameter.grad = None
-        return torch.cat(parts).t().contiguous()
+        out = torch.empty_like(self.b2)
+        for weight, part in zip(self.weights, self._parts(out)):
+            grad = weight.parameter.grad
+            if grad is None:  # the layer took no part in this step
+                part.zero_()
+            else:
+                part.copy_(grad.reshape(part.shape))
+            weight.parameter.grad = None
+        return out
+
+    def _parts(self, flat: Tensor) -> list[Tensor]:
+        """One ``(connections, k²)`` view per weight of a ``(k², P)`` tensor."""
+        sizes = [weight.connections for weight in self.weights]
+        return [part.t() for part in flat.split(sizes, dim=1)]
 
     def adjoint(self, latent: Tensor, grad: Tensor) -> Tensor:
         """Set this bank's gradients; return that of the latents.
@@ -144,9 +148,9 @@ class HyperBank(nn.Module):
         Returns:
             Tensor: Same shape as ``latent``.
         """
-        if self._embedding is None:
+        if self._forward is None:
             raise RuntimeError('pull() before push(): no weights are out.')
-        scale, embedding = self._embedding
+        (first, second), scale, embedding = self._forward
         self._set('b2', grad)
         torch.mul(grad, embedding[:, None], out=self._buffer('w2'))
         d_embedding = self._buffer('b1').zero_()
@@ -156,8 +160,8 @@ class HyperBank(nn.Module):
         d_scale = (self.w1 * d_embedding).sum(0)  # (P,)
         self._set('b0', d_scale)
         out = torch.zeros_like(latent)
-        out.index_add_(0, self.first, d_scale * latent[self.second])
-        out.index_add_(0, self.second, d_scale * latent[self.first])
+        out.index_add_(0, self.first, d_scale * second)
+        out.index_add_(0, self.second, d_scale * first)
         return out
 
     def _buffer(self, name: str) -> Tensor:

@@ -1,5 +1,5 @@
 # Minutes on two CPU cores; enough to compare runs with each other.
-max_iters = 2000
+max_iters = 1500
 
 optim_wrapper = dict(
     constructor='DefaultOptimWrapperConstructor',

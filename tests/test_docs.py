@@ -1,0 +1,46 @@
+"""Code in the documentation runs, and its links lead somewhere."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
+
+
+def blocks(page, language):
+    pattern = rf'^```{language}\n(.*?)^```'
+    return re.findall(pattern, page.read_text(), re.M | re.S)
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda p: p.name)
+def test_relative_links_exist(page):
+    links = re.findall(r'\]\((?!https?:)([^)#]+)', page.read_text())
+    missing = [link for link in links if not (page.parent / link).exists()]
+    assert missing == []
+
+
+def test_the_parts_of_the_readme_run():
+    pytest.importorskip('torchvision')
+    (code,) = [b for b in blocks(PAGES[0], 'python') if 'mmdhp.trace' in b]
+    names = {}
+    exec(compile(code, 'README.md', 'exec'), names)
+    assert len(names['graph'].groups) == 37
+    kept = names['graph'].macs(names['keep'])
+    assert kept < 0.4 * names['graph'].macs()
+    assert names['model'].conv1.out_channels == 32
+
+
+def test_the_ten_lines_are_ten():
+    (code,) = [b for b in blocks(PAGES[0], 'python') if '_base_ =' in b]
+    lines = [line for line in code.splitlines() if line.strip()]
+    assert len(lines) <= 10
+    compile(code, 'README.md', 'exec')
+
+
+def test_documented_commands_name_existing_files():
+    for page in PAGES:
+        for block in blocks(page, 'bash'):
+            for name in re.findall(r'\b((?:tools|configs)/\S+\.(?:py|sh))', block):
+                assert (ROOT / name).exists(), f'{page.name}: {name}'

@@ -1,0 +1,157 @@
+"""Targets, floors and the exact global threshold."""
+
+import pytest
+import torch
+from torch import nn
+
+import mmdhp
+from mmdhp.graph import GraphError
+from mmdhp.methods import Target, group_floors, select, threshold_mask
+from mmdhp.methods.selection import check_finite, rank_in_group
+
+
+@pytest.fixture
+def graph():
+    net = nn.Sequential(
+        nn.Conv2d(3, 10, 3), nn.Conv2d(10, 14, 3), nn.Conv2d(14, 5, 3)
+    )
+    return mmdhp.trace(net, torch.zeros(2, 3, 11, 13))
+
+
+@pytest.fixture
+def scores(graph):
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(graph.num_units, generator=generator)
+
+
+def test_target_reads_one_quantity():
+    assert Target.parse(dict(macs=0.4)) == Target('macs', 0.4)
+    assert Target.parse(dict(params=1)) == Target('params', 1.0)
+
+
+@pytest.mark.parametrize('ratio', [0, -0.5, 1.5, float('nan')])
+def test_target_outside_its_range(ratio):
+    with pytest.raises(ValueError, match=f'target macs is {ratio}'):
+        Target.parse(dict(macs=ratio))
+
+
+@pytest.mark.parametrize('ratio', [True, '0.5', None])
+def test_target_that_is_no_number(ratio):
+    with pytest.raises(TypeError, match=f'target macs is {ratio!r}'):
+        Target.parse(dict(macs=ratio))
+
+
+def test_target_of_unknown_quantity():
+    with pytest.raises(KeyError, match="'latency' is unknown; there are"):
+        Target.parse(dict(latency=0.5))
+
+
+@pytest.mark.parametrize('target', [0.5, {}, dict(macs=0.5, params=0.5)])
+def test_target_that_is_no_single_entry(target):
+    with pytest.raises(TypeError, match='one quantity is needed'):
+        Target.parse(target)
+
+
+def test_floors_by_number_and_by_fraction(graph):
+    assert group_floors(graph, 4).tolist() == [4, 4]
+    assert group_floors(graph, 12).tolist() == [10, 12]
+    assert group_floors(graph, 0.25).tolist() == [2, 3]
+    assert group_floors(graph, 0.01).tolist() == [1, 1]
+
+
+@pytest.mark.parametrize('value', [0, -1, 1.0, 2.5, 'four'])
+def test_floors_that_make_no_sense(graph, value):
+    with pytest.raises(ValueError, match=f'min_channels is {value!r}'):
+        group_floors(graph, value)
+
+
+def test_rank_in_group_orders_each_group_by_itself(graph, scores):
+    rank = rank_in_group(scores, graph)
+    for group in graph.groups:
+        own = scores[group.start : group.stop]
+        order = torch.argsort(own, descending=True)
+        expected = torch.empty_like(order)
+        expected[order] = torch.arange(len(order))
+        assert torch.equal(rank[group.start : group.stop], expected)
+
+
+def test_threshold_mask_keeps_the_best_of_an_empty_group(graph, scores):
+    scores[graph.groups[0].start : graph.groups[0].stop] *= 1e-6
+    keep = threshold_mask(scores, graph, 1e-3, group_floors(graph, 3))
+    first = graph.groups[0]
+    best = scores[first.start : first.stop].topk(3).indices.sort().values
+    kept = keep[first.start : first.stop].nonzero()[:, 0]
+    assert torch.equal(kept, best)
+    assert keep[first.stop :].all()
+
+
+@pytest.mark.parametrize('ratio', [0.9, 0.5, 0.37, 0.2])
+def test_selection_is_within_one_unit_of_the_budget(graph, scores, ratio):
+    floors = group_floors(graph, 2)
+    budget = ratio * graph.macs()
+    keep = select(scores, graph, graph.macs, budget, floors)
+    assert graph.macs(keep) <= budget
+    removed = (~keep).nonzero()[:, 0]
+    last = removed[scores[removed].argmax()]
+    more = keep.clone()
+    more[last] = True
+    assert graph.macs(more) > budget
+
+
+def test_selection_is_one_global_threshold(graph, scores):
+    floors = group_floors(graph, 1)
+    keep = select(scores, graph, graph.macs, 0.5 * graph.macs(), floors)
+    assert scores[keep].min() > scores[~keep].max()
+
+
+def test_selection_keeps_everything_at_target_one(graph, scores):
+    floors = group_floors(graph, 4)
+    assert select(scores, graph, graph.macs, graph.macs(), floors).all()
+
+
+def test_ties_go_by_position(graph):
+    floors = group_floors(graph, 1)
+    scores = torch.ones(graph.num_units)
+    keep = select(scores, graph, graph.macs, 0.6 * graph.macs(), floors)
+    again = select(scores, graph, graph.macs, 0.6 * graph.macs(), floors)
+    assert torch.equal(keep, again)
+    assert graph.macs(keep) <= 0.6 * graph.macs()
+
+
+def test_divisor_rounds_kept_channels_up(graph, scores):
+    floors = group_floors(graph, 1)
+    budget = 0.6 * graph.macs()
+    keep = select(scores, graph, graph.macs, budget, floors, divisor=4)
+    for kept, total in graph.widths(keep).values():
+        assert kept % 4 == 0 or kept == total
+    assert graph.macs(keep) <= budget
+
+
+def test_divisor_leaves_no_block_that_would_fit(graph, scores):
+    floors = group_floors(graph, 1)
+    budget = 0.7 * graph.macs()
+    keep = select(scores, graph, graph.macs, budget, floors, divisor=4)
+    for group in graph.groups:
+        own = slice(group.start, group.stop)
+        if keep[own].all():
+            continue
+        best = torch.where(keep[own], -1.0, scores[own]).topk(
+            min(4, int((~keep[own]).sum()))
+        )
+        wider = keep.clone()
+        wider[own][best.indices] = True
+        assert graph.macs(wider) > budget
+
+
+def test_unreachable_target_says_what_is_reachable(graph, scores):
+    floors = group_floors(graph, 9)
+    least = threshold_mask(scores, graph, 2.0, floors)
+    reachable = graph.macs(least) / graph.macs()
+    with pytest.raises(GraphError, match=f'widths {reachable:.4g} of the'):
+        select(scores, graph, graph.macs, 0.1 * graph.macs(), floors)
+
+
+def test_scores_that_are_not_finite_name_the_group(graph, scores):
+    scores[graph.groups[1].start] = float('nan')
+    with pytest.raises(ValueError, match=r'scores of 1 groups .*\(1\)'):
+        check_finite(scores, graph)

@@ -1,4 +1,5 @@
 """What every pruning method answers to the engine."""
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -100,15 +101,15 @@ class Pruner(ABC):
                 in it can be pruned, or the floors make the target
                 unreachable.
         """
-        device = next(model.parameters()).device
-        inputs = torch.zeros(2, *self.input_shape, device=device)
-        self.graph = trace(
-            model,
-            inputs,
-            forward=forward,
-            exclude=self.exclude,
-            tie=self.tie,
-        )
+        self.graph = self._trace(model, forward, self.exclude)
+        blind = self.blind_groups(model)
+        if blind:
+            warnings.warn(
+                f'{self.name} learns nothing about {", ".join(blind[:5])}: '
+                'they keep their width.',
+                stacklevel=2,
+            )
+            self.graph = self._trace(model, forward, (*self.exclude, *blind))
         if not self.graph.groups:
             reasons = {f'{g.name}: {g.reason}' for g in self.graph.frozen}
             raise GraphError(
@@ -118,6 +119,25 @@ class Pruner(ABC):
         self.floors = group_floors(self.graph, self.min_channels)
         self._select(torch.zeros(self.graph.num_units))  # reachable?
         self.program = self.build_program(model)
+
+    def _trace(
+        self,
+        model: nn.Module,
+        forward: Optional[Callable[[nn.Module, Any], Any]],
+        exclude: Sequence[str],
+    ) -> ChannelGraph:
+        device = next(model.parameters()).device
+        return trace(
+            model,
+            torch.zeros(2, *self.input_shape, device=device),
+            forward=forward,
+            exclude=exclude,
+            tie=self.tie,
+        )
+
+    def blind_groups(self, model: nn.Module) -> list[str]:
+        """Names of groups that no search variable of this method reaches."""
+        return []
 
     @abstractmethod
     def build_program(self, model: nn.Module) -> nn.Module:

@@ -8,7 +8,7 @@ from typing import Any, Optional
 import torch
 from torch import Tensor, nn
 
-from mmdhp.programs import HyperNetwork
+from mmdhp.programs import HyperNetwork, generated_weights
 from mmdhp.registry import PRUNERS
 
 from .base import Progress, Pruner
@@ -79,6 +79,18 @@ class DHP(Pruner):
         self.embedding_dim = embedding_dim
 
     program: HyperNetwork
+
+    def blind_groups(self, model: nn.Module) -> list[str]:
+        """Groups of layers whose weights cannot be generated."""
+        reached = self.graph.full() & False
+        for weight in generated_weights(model, self.graph):
+            for units in (weight.first, weight.second):
+                reached[units[units < len(reached)]] = True
+        return [
+            group.name
+            for group in self.graph.groups
+            if not reached[group.start : group.stop].any()
+        ]
 
     def build_program(self, model: nn.Module) -> HyperNetwork:
         """One hypernetwork for the whole model."""

@@ -202,6 +202,30 @@ def test_nothing_to_prune_is_told_at_attach():
         pruner.attach(nn.Conv2d(3, 5, 3))
 
 
+class Functional(nn.Module):
+    """Its inner layers keep their weights in no conv module."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 6, 1)
+        self.one = nn.Parameter(torch.randn(8, 6, 1, 1))
+        self.two = nn.Parameter(torch.randn(7, 8, 1, 1))
+        self.three = nn.Parameter(torch.randn(5, 7, 1, 1))
+
+    def forward(self, x):
+        x = nn.functional.conv2d(self.first(x), self.one)
+        x = nn.functional.conv2d(x, self.two)
+        return nn.functional.conv2d(x, self.three)
+
+
+def test_channels_that_nothing_is_learned_about_keep_their_width():
+    pruner = DHP(dict(macs=0.9), (3, 7, 5), min_channels=1)
+    with pytest.warns(UserWarning, match='DHP learns nothing about'):
+        pruner.attach(Functional())
+    assert [g.name for g in pruner.graph.groups] == ['first']
+    assert 'excluded' in {g.code for g in pruner.graph.frozen}
+
+
 # Source: the authors' released code, instantiated; MACs in G by its own
 # counters (restoration: conv, linear, norm and activation; classification:
 # without activation), parameters in thousands, all trainable numbers of the

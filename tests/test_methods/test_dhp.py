@@ -108,6 +108,14 @@ def test_stop_rule_is_one_sided(limit, reached):
     assert pruner.progress().reached is reached
 
 
+def test_stop_rule_does_not_mind_going_too_far():
+    pruner = attached(target=dict(macs=0.6), stop_limit=0.02)
+    with torch.no_grad():
+        pruner.latent.fill_(1e-6)
+    assert pruner.progress().macs < 0.5
+    assert pruner.progress().reached
+
+
 def test_progress_of_a_diverged_search_is_an_error():
     pruner = attached()
     with torch.no_grad():

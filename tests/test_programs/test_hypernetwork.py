@@ -246,6 +246,17 @@ def test_initialisation_is_the_papers():
     assert bound * 0.99 < bank.w2[..., first:].abs().max() <= bound
 
 
+def test_fan_in_of_a_transposed_conv_is_its_input_axis():
+    net = nn.Sequential(nn.ConvTranspose2d(30, 4, 2), nn.Conv2d(4, 5, 2))
+    graph = mmdhp.trace(net, torch.zeros(2, 30, 9, 7))
+    torch.manual_seed(0)
+    program = HyperNetwork(net, graph, embedding_dim=8)
+    assert [w.fan_in for w in program.weights] == [30, 4]
+    bound = math.sqrt(3 / (8 * 30 * 4))
+    largest = program.banks['4'].w2[..., : 30 * 4].abs().max()
+    assert bound * 0.95 < largest <= bound
+
+
 def test_state_dict_restores_the_same_weights(traced):
     model, graph, program = traced
     randomise(program)

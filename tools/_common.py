@@ -4,13 +4,15 @@ import argparse
 import contextlib
 import os
 import os.path as osp
-import sys
 import traceback
 import zipfile
 from collections.abc import Iterator, Mapping
 from typing import Any, Optional
 
+import torch
 from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.device import get_device
+from mmengine.runner import find_latest_checkpoint
 
 import mmdhp
 
@@ -52,30 +54,56 @@ def load_config(args: argparse.Namespace) -> Config:
         cfg.merge_from_dict(args.cfg_options)
     if args.work_dir:
         cfg.work_dir = args.work_dir
+        checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint')
+        if checkpoint is not None:  # MMagic's goes elsewhere
+            checkpoint.pop('out_dir', None)
     elif cfg.get('work_dir') is None:
         name = osp.splitext(osp.basename(args.config))[0]
         cfg.work_dir = osp.join('work_dirs', name)
     return cfg
 
 
+def prepare_processes(cfg: Config) -> None:
+    """Let several processes train without a GPU, in place.
+
+    MMEngine's launcher and its default wrapper select a GPU per process.
+    """
+    if cfg.launcher != 'pytorch' or get_device() != 'cpu':
+        return
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group('gloo')
+    wrapper = dict(
+        type='MMDistributedDataParallel',
+        broadcast_buffers=False,
+        find_unused_parameters=cfg.get('find_unused_parameters', False),
+    )
+    wrapper.update(cfg.get('model_wrapper_cfg') or {})
+    cfg.model_wrapper_cfg = dict(wrapper, device_ids=None)
+
+
 @contextlib.contextmanager
 def clear_errors() -> Iterator[None]:
-    """Show errors that mmdhp raises on purpose without their traceback.
+    """Show errors that are raised on purpose without their traceback.
 
-    Set ``MMDHP_TRACEBACK=1`` to see it.
+    Those are the ones behind a ``raise`` in mmdhp, and what MMEngine says
+    about configs it cannot build. Set ``MMDHP_TRACEBACK=1`` for tracebacks.
     """
     try:
         yield
     except (ValueError, TypeError, KeyError, RuntimeError) as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        own = osp.dirname(mmdhp.__file__)
-        deliberate = frames[-1].filename.startswith(own) or any(
-            f.name == 'build_from_cfg' for f in frames[-1:]
-        )
-        if os.environ.get('MMDHP_TRACEBACK') or not deliberate:
+        if os.environ.get('MMDHP_TRACEBACK') or not deliberate(error):
             raise
         message = error.args[0] if error.args else type(error).__name__
         raise SystemExit(f'error: {message}') from None
+
+
+def deliberate(error: BaseException) -> bool:
+    """Whether an error tells about the user's input, not about a defect."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    if frame.name in ('build_from_cfg', 'build_model_from_cfg'):
+        return True
+    own = frame.filename.startswith(osp.dirname(mmdhp.__file__) + osp.sep)
+    return own and (frame.line or '').startswith('raise')
 
 
 def check_dataloader(cfg: Config, key: str, needed_for: str) -> None:
@@ -135,6 +163,28 @@ def _downloads_itself(dataset: Mapping[str, Any]) -> bool:
     return downloadable and dataset.get('download', True)
 
 
+def problem_of(path: str) -> Optional[str]:
+    """Why a checkpoint file cannot be read; None if it can."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+        return None if broken is None else f'its part {broken} is damaged'
+    except zipfile.BadZipFile:
+        with open(path, 'rb') as file:
+            if file.read(2) == b'\x80\x02':  # PyTorch's older format
+                return None
+        return 'it is truncated or no PyTorch checkpoint'
+
+
+def checkpoints_in(folder: str) -> list[str]:
+    """Checkpoints of a folder, newest first."""
+    if not osp.isdir(folder):
+        return []
+    paths = [osp.join(folder, f) for f in os.listdir(folder)]
+    paths = [p for p in paths if p.endswith('.pth') and osp.isfile(p)]
+    return sorted(paths, key=osp.getmtime, reverse=True)
+
+
 def check_checkpoint(path: str) -> None:
     """Stop with a clear message if a checkpoint cannot be read.
 
@@ -145,32 +195,41 @@ def check_checkpoint(path: str) -> None:
         return
     if not osp.isfile(path):
         raise SystemExit(f'error: there is no checkpoint {path}.')
-    problem = None
-    try:
-        with zipfile.ZipFile(path) as archive:
-            broken = archive.testzip()
-        if broken is not None:
-            problem = f'its part {broken} is damaged'
-    except zipfile.BadZipFile:
-        with open(path, 'rb') as file:
-            if file.read(2) != b'\x80\x02':  # PyTorch's older format
-                problem = 'it is truncated or no PyTorch checkpoint'
+    problem = problem_of(path)
     if problem is not None:
-        folder = osp.dirname(path) or '.'
-        others = sorted(
-            (f for f in os.listdir(folder) if f.endswith('.pth')),
-            key=lambda f: osp.getmtime(osp.join(folder, f)),
-        )
-        others = [f for f in others if f != osp.basename(path)]
-        hint = f' Others in its folder, newest last: {others}' if others else ''
+        others = [p for p in checkpoints_in(osp.dirname(path)) if p != path]
+        names = ', '.join(osp.basename(p) for p in others[:5])
+        hint = f' Others in its folder, newest first: {names}.'
         raise SystemExit(
             f'error: {path} ({osp.getsize(path)} bytes) cannot be read: '
-            f'{problem}.{hint}'
+            f'{problem}.{hint if names else ""}'
         )
 
 
-def report_and_exit(function: Any) -> None:
-    """Run a tool's main function with clear errors."""
-    with clear_errors():
-        function()
-    sys.exit(0)
+def latest_readable(work_dir: str) -> Optional[str]:
+    """The checkpoint to continue a run from, wherever it was killed.
+
+    Usually the one that ``last_checkpoint`` names. A run that was killed
+    while it wrote that file, or the checkpoint, goes on from the newest
+    checkpoint that is whole.
+
+    Returns:
+        str | None: None if the run has written no checkpoint.
+    """
+    marked = find_latest_checkpoint(work_dir)
+    found = [marked, osp.join(work_dir, osp.basename(marked))] if marked else []
+    found = [path for path in found if osp.isfile(path)]
+    found += checkpoints_in(osp.dirname(marked or '')) if marked else []
+    found += checkpoints_in(work_dir)
+    found = [p for p in found if not osp.basename(p).startswith('best_')]
+    damaged = []
+    for path in dict.fromkeys(found):
+        problem = problem_of(path)
+        if problem is None:
+            if damaged:
+                print(f'{"; ".join(damaged)}. Resuming from {path}.')
+            return path
+        damaged.append(f'{path} cannot be read: {problem}')
+    if damaged:
+        raise SystemExit(f'error: {"; ".join(damaged)}.')
+    return None

@@ -9,6 +9,7 @@ from _common import (
     check_dataloader,
     clear_errors,
     load_config,
+    prepare_processes,
 )
 from mmengine.evaluator import DumpResults
 from mmengine.registry import RUNNERS
@@ -41,6 +42,7 @@ def main() -> None:
     check_checkpoint(args.checkpoint)
     cfg.load_from = args.checkpoint
     cfg.resume = False
+    prepare_processes(cfg)
     if args.show_dir:
         hook = cfg.setdefault('default_hooks', {}).setdefault(
             'visualization', dict(type='VisualizationHook')

@@ -8,11 +8,13 @@ from _common import (
     check_checkpoint,
     check_dataloader,
     clear_errors,
+    latest_readable,
     load_config,
+    prepare_processes,
 )
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner import Runner
 
 AMP_TYPES = {
     'OptimWrapper': 'AmpOptimWrapper',
@@ -66,13 +68,15 @@ def apply_options(cfg: Config, args: argparse.Namespace) -> None:
         cfg.load_from = None if args.resume == 'auto' else args.resume
 
 
-def check_resume(cfg: Config) -> None:
-    """Stop early if the checkpoint to continue from cannot be read."""
-    path = cfg.get('load_from')
-    if cfg.get('resume') and path is None:
-        path = find_latest_checkpoint(cfg.work_dir)
-    if path is not None:
-        check_checkpoint(path)
+def find_checkpoint(cfg: Config) -> None:
+    """Find what to continue from, check that it can be read; in place."""
+    if cfg.get('load_from') is not None:
+        check_checkpoint(cfg.load_from)
+    elif cfg.get('resume'):
+        cfg.load_from = latest_readable(cfg.work_dir)
+        cfg.resume = cfg.load_from is not None
+        if not cfg.resume:
+            print(f'No checkpoint in {cfg.work_dir}: starting anew.')
 
 
 def main() -> None:
@@ -86,7 +90,8 @@ def main() -> None:
     check_dataloader(cfg, 'train_dataloader', 'train')
     if cfg.get('val_cfg') is not None:
         check_dataloader(cfg, 'val_dataloader', 'validate')
-    check_resume(cfg)
+    find_checkpoint(cfg)
+    prepare_processes(cfg)
     with clear_errors():
         if 'runner_type' in cfg:
             RUNNERS.build(cfg).train()

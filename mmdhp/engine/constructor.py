@@ -1,4 +1,5 @@
 """Builds the search stage's optimizer around an untouched model."""
+
 import copy
 import inspect
 from typing import Any, Optional
@@ -6,8 +7,8 @@ from typing import Any, Optional
 import torch
 from mmengine.model import is_model_wrapper
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
-from mmengine.registry import OPTIMIZERS
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as ROOT_CONSTRUCTORS
+from mmengine.registry import OPTIMIZERS
 from torch import nn
 
 from mmdhp.methods import Pruner
@@ -16,6 +17,8 @@ from mmdhp.registry import (
     OPTIM_WRAPPERS,
     PRUNERS,
 )
+
+from .arguments import accepted, unknown_keys
 
 # search-stage wrapper → what it stands in for
 PLAIN_TYPES = {
@@ -68,14 +71,14 @@ class PruningOptimWrapperConstructor:
         _refuse_sharded(model)
         if is_model_wrapper(model):
             model = model.module
-        pruner: Pruner = PRUNERS.build(self.pruner_cfg)
+        pruner = build_pruner(self.pruner_cfg)
         pruner.attach(model)
         optimizer = self._build_plain(model, self._search_cfg()).optimizer
         optimizer.add_param_group(
             {'params': list(pruner.program.parameters())}
         )
         arguments = {
-            key: value
+            key: copy.deepcopy(value)  # wrappers pop from `clip_grad`
             for key, value in self.base.items()
             if key not in ('type', 'optimizer')
         }
@@ -121,7 +124,36 @@ class PruningOptimWrapperConstructor:
         return {'type': 'OptimWrapper', 'optimizer': optimizer}
 
 
-def _search_type(name: str) -> str:
+def build_pruner(cfg: dict) -> Pruner:
+    """Build a pruner from its config.
+
+    Raises:
+        KeyError: If there is no such method.
+        TypeError: If the method does not take a key of the config.
+    """
+    kind = cfg.get('type')
+    if isinstance(kind, str):
+        name = kind.rpartition('.')[2]
+        with PRUNERS.switch_scope_and_registry('mmdhp') as registry:
+            registry.import_from_location()
+            known = {f'mmdhp.{key}' for key in registry.module_dict}
+            if f'mmdhp.{name}' not in known:
+                raise KeyError(
+                    unknown_keys('optim_wrapper.pruner.type', [kind], known)
+                )
+            kind = registry.get(name)
+    problem = unknown_keys(
+        f'optim_wrapper.pruner ({getattr(kind, "__name__", kind)})',
+        set(cfg) - {'type', '_scope_'},
+        accepted(kind) if isinstance(kind, type) else list(cfg),
+    )
+    if problem:
+        raise TypeError(problem)
+    return PRUNERS.build(cfg)
+
+
+def _search_type(kind: Any) -> str:
+    name = getattr(kind, '__name__', kind)
     for search, plain in PLAIN_TYPES.items():
         if name in (search, plain, search.partition('.')[2]):
             return search

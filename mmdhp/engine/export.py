@@ -1,33 +1,29 @@
 """Writes a pruned model as a folder that does not need ``mmdhp``."""
+
 import copy
-import inspect
 import json
 import os
 import os.path as osp
 import shutil
-import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import mmengine
 import torch
 from mmengine.config import Config
 from mmengine.hooks import EMAHook
-from mmengine.registry import Registry
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import weights_to_cpu
 from torch import Tensor, nn
 
-from mmdhp import registry as registries
-from mmdhp.compat import mmagic as compat_mmagic
 from mmdhp.graph import ChannelGraph
 from mmdhp.methods import Pruner
-from mmdhp.models import pruned
 from mmdhp.surgery import resizing
 from mmdhp.version import __version__
 
 from .constructor import PLAIN_TYPES
+from .loader_package import package_sources, write_package
 from .transition import unwrapped
 
 FOLDER = 'pruned'
@@ -35,16 +31,18 @@ WEIGHTS = 'pruned.pth'
 CONFIG = 'pruned_config.py'
 CHANNELS = 'channels.json'
 
-# How sources of mmdhp read where it is not installed.
-REWRITES = (
-    ('from mmdhp.registry import', 'from mmengine.registry import'),
-    ('from mmdhp.surgery.resizing import', 'from .resizing import'),
-    ('register_module(', 'register_module(force=True, '),
-    ('force=True, )', 'force=True)'),
-)
-
 # Keys of a run that say nothing about the model.
-RUN_KEYS = ('load_from', 'resume', 'work_dir', 'launcher', 'custom_imports')
+RUN_KEYS = ('load_from', 'resume', 'work_dir', 'launcher')
+
+
+def check_exportable(cfg: Config) -> None:
+    """Find out before the training whether it can be exported.
+
+    Raises:
+        KeyError: If the config names a type of mmdhp that does not exist.
+        RuntimeError: If a network of mmdhp depends on the rest of it.
+    """
+    package_sources(cfg)
 
 
 def export(
@@ -71,13 +69,12 @@ def export(
     parts = tempfile.mkdtemp(prefix=f'.{FOLDER}_', dir=runner.work_dir)
     try:
         os.chmod(parts, 0o755)
-        loader = write_loader(runner.cfg, parts)
-        state = weights_to_cpu(model.state_dict())
-        for hook in runner.hooks:
-            if isinstance(hook, EMAHook):  # what validation measured
-                state = weights_to_cpu(hook.ema_model.module.state_dict())
+        loader = write_package(runner.cfg, parts)
         torch.save(
-            {'meta': _checkpoint_meta(runner, pruner), 'state_dict': state},
+            {
+                'meta': _checkpoint_meta(runner, pruner),
+                'state_dict': _validated_weights(runner),
+            },
             osp.join(parts, WEIGHTS),
         )
         summary = channel_summary(pruner, keep, model, metrics)
@@ -93,12 +90,24 @@ def export(
     return folder
 
 
+def _validated_weights(runner: Runner) -> dict[str, Tensor]:
+    """The weights that validation measures: the average, if there is one."""
+    model = unwrapped(runner)
+    for hook in runner.hooks:
+        if isinstance(hook, EMAHook):
+            model = hook.ema_model.module
+    return weights_to_cpu(model.state_dict())
+
+
 def _checkpoint_meta(runner: Runner, pruner: Pruner) -> dict[str, Any]:
     dataset = runner.train_dataloader.dataset
-    meta = {'method': pruner.name, 'mmdhp_version': __version__}
+    meta: dict[str, Any] = {
+        'method': pruner.name,
+        'mmdhp_version': __version__,
+    }
     classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
     if classes is not None:
-        meta['dataset_meta'] = {'classes': list(classes)}  # type: ignore
+        meta['dataset_meta'] = {'classes': [str(name) for name in classes]}
     return meta
 
 
@@ -118,7 +127,7 @@ def channel_summary(
     """
     graph: ChannelGraph = pruner.graph
 
-    def three(pruned: int, original: int) -> dict[str, Any]:
+    def compare(pruned: int, original: int) -> dict[str, Any]:
         return {
             'original': original,
             'pruned': pruned,
@@ -128,11 +137,11 @@ def channel_summary(
     return {
         'method': pruner.name,
         'target': {pruner.target.quantity: pruner.target.ratio},
-        'macs': three(
+        'macs': compare(
             graph.macs(keep, pruner.kinds), graph.macs(kinds=pruner.kinds)
         ),
         'macs_kinds': list(pruner.kinds),
-        'params': three(graph.params(keep), graph.params()),
+        'params': compare(graph.params(keep), graph.params()),
         'input_shape': list(pruner.input_shape),
         'metrics': {
             key: float(value)
@@ -156,142 +165,69 @@ def channel_summary(
     }
 
 
-def write_loader(cfg: Config, folder: str) -> str:
-    """Write the package that builds the pruned model without ``mmdhp``.
-
-    It holds copies of the few files of ``mmdhp`` that loading needs, and of
-    those that define the networks named in the config.
-
-    Returns:
-        str: Name of the package.
-    """
-    own = sorted(set(_own_types(cfg.to_dict())) - set(PLAIN_TYPES))
-    name = '_'.join(['pruned_architecture', *map(_module_name, own)])
-    package = osp.join(folder, name)
-    os.makedirs(package)
-    sources = {'resizing': _source(resizing), 'pruned': _source(pruned)}
-    for kind in own:
-        sources.update(_with_siblings(_module_of(kind)))
-    imports = ['from . import ' + ', '.join(sorted(sources))]
-    if cfg.get('default_scope') == 'mmagic':
-        sources['compat_mmagic'] = _source(compat_mmagic)
-        imports = ['from .compat_mmagic import install', '', 'install()', ''] + [
-            line + '  # noqa: E402' for line in imports
-        ]
-    sources['__init__'] = '\n'.join(
-        ['"""Builds the pruned architecture; written by mmdhp."""', '', *imports, '']
-    )
-    for stem, text in sources.items():
-        path = osp.join(package, f'{stem}.py')
-        with open(path, 'w', encoding='utf-8') as file:
-            file.write(text)
-    return name
-
-
 def config_text(cfg: Config, loader: str) -> str:
     """Content of ``pruned_config.py``: the base config, plainly.
 
     Args:
         cfg (Config): Config of the run.
-        loader (str): Name of the package written by :func:`write_loader`.
+        loader (str): Name of the package that builds the model.
     """
     plain = copy.deepcopy(cfg.to_dict())
     for key in RUN_KEYS:
         plain.pop(key, None)
-    wrapper = plain.get('optim_wrapper')
+    _without_pruner(plain)
+    _localise(plain)
+    plain['model'] = {
+        'type': 'mmengine.Pruned',
+        'architecture': plain.pop('model'),
+    }
+    plain['custom_imports'] = _custom_imports(
+        plain.get('custom_imports') or {}, loader
+    )
+    return (
+        '"""A pruned model: test or train it as any other.\n\n'
+        'Needs this folder, not mmdhp.\n"""\n'
+        'import sys\n\n'
+        "sys.path.insert(0, '{{ fileDirname }}')\n\n"
+        f'{Config(plain).pretty_text}\n'
+        "model['channels'] = '{{ fileDirname }}/" + CHANNELS + "'\n"
+    )
+
+
+def _without_pruner(cfg: dict) -> None:
+    """Turn a search config into that of its base, in place."""
+    wrapper = cfg.get('optim_wrapper')
     if wrapper is not None:
-        kind = wrapper.get('type', '')
+        kind = wrapper.get('type', 'mmdhp.PruningOptimWrapper')
         wrapper['type'] = PLAIN_TYPES.get(kind, kind)
         for key in ('pruner', 'search_optimizer', 'constructor'):
             wrapper.pop(key, None)
         base = wrapper.pop('base_constructor', None)
         if base is not None:
             wrapper['constructor'] = base['type']
-    plain['custom_hooks'] = [
+    cfg['custom_hooks'] = [
         hook
-        for hook in plain.get('custom_hooks') or []
-        if hook.get('type') != 'mmdhp.PruningHook'
+        for hook in cfg.get('custom_hooks') or []
+        if str(hook.get('type')).rpartition('.')[2] != 'PruningHook'
     ]
-    _localise(plain)
-    plain['model'] = {'type': 'Pruned', 'architecture': plain.pop('model')}
-    body = Config(plain).pretty_text
-    return (
-        '"""A pruned model: test or train it as any other.\n\n'
-        'Needs this folder, not mmdhp.\n"""\n'
-        'import sys\n\n'
-        "sys.path.insert(0, '{{ fileDirname }}')\n\n"
-        f'{body}\n'
-        "model['channels'] = '{{ fileDirname }}/" + CHANNELS + "'\n"
-        f'custom_imports = dict(\n    imports=[{loader!r}],\n'
-        '    allow_failed_imports=False)\n'
-    )
 
 
-def _own_types(tree: Any) -> Iterator[str]:
-    """Networks, datasets ... of mmdhp that a config names."""
-    if isinstance(tree, Mapping):
-        kind = tree.get('type')
-        if isinstance(kind, str) and kind.startswith('mmdhp.'):
-            if not _belongs_to_run(kind):
-                yield kind
-        for value in tree.values():
-            yield from _own_types(value)
-    elif isinstance(tree, (list, tuple)):
-        for value in tree:
-            yield from _own_types(value)
-
-
-def _belongs_to_run(kind: str) -> bool:
-    name = kind.partition('.')[2]
-    run = (
-        registries.PRUNERS,
-        registries.HOOKS,
-        registries.OPTIM_WRAPPERS,
-        registries.OPTIM_WRAPPER_CONSTRUCTORS,
-    )
-    return any(name in registry.module_dict for registry in run)
+def _custom_imports(found: dict, loader: str) -> dict:
+    """The run's own imports without those of mmdhp, and the loader first."""
+    imports = found.get('imports') or []
+    imports = [imports] if isinstance(imports, str) else list(imports)
+    others = [m for m in imports if m.partition('.')[0] != 'mmdhp']
+    return {**found, 'imports': [loader, *others]}
 
 
 def _localise(tree: Any) -> None:
-    """Drop the scope of what the loader registers in MMEngine itself."""
+    """Name what the loader package registers by MMEngine's scope, in place."""
     if isinstance(tree, dict):
         kind = tree.get('type')
         if isinstance(kind, str) and kind.startswith('mmdhp.'):
-            tree['type'] = kind.partition('.')[2]
+            tree['type'] = 'mmengine.' + kind.partition('.')[2]
         for value in tree.values():
             _localise(value)
     elif isinstance(tree, (list, tuple)):
         for value in tree:
             _localise(value)
-
-
-def _module_of(kind: str) -> Any:
-    name = kind.partition('.')[2]
-    for registry in vars(registries).values():
-        if isinstance(registry, Registry) and registry.scope == 'mmdhp':
-            found = registry.get(name)
-            if found is not None:
-                return inspect.getmodule(found)
-    raise KeyError(f'{kind} of the config is not registered.')
-
-
-def _module_name(kind: str) -> str:
-    return _module_of(kind).__name__.rpartition('.')[2]
-
-
-def _source(module: Any) -> str:
-    text = inspect.getsource(module)
-    for old, new in REWRITES:
-        text = text.replace(old, new)
-    return text
-
-
-def _with_siblings(module: Any) -> dict[str, str]:
-    """Sources of a module and of the siblings that it imports."""
-    package, _, stem = module.__name__.rpartition('.')
-    sources = {stem: _source(module)}
-    for value in vars(module).values():
-        home = getattr(value, '__module__', '') or ''
-        if home.startswith(f'{package}.') and home != module.__name__:
-            sources.update(_with_siblings(sys.modules[home]))
-    return sources

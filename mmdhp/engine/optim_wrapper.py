@@ -1,4 +1,6 @@
 """Optimizer wrappers that put a pruner's two actions around the step."""
+
+import copy
 from typing import Any, Callable
 
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
@@ -17,6 +19,9 @@ class _PruningMixin:
     the gradient scaler skips leaves the search variables as they are.
     """
 
+    optimizer: Optimizer
+    param_groups: list[dict[str, Any]]
+
     def __init__(
         self,
         optimizer: Optimizer,
@@ -24,22 +29,46 @@ class _PruningMixin:
         build_fine_tune: Callable[[nn.Module], OptimWrapper],
         **kwargs: Any,
     ) -> None:
-        super().__init__(optimizer=optimizer, **kwargs)
+        super().__init__(optimizer=optimizer, **kwargs)  # type: ignore
         self.pruner = pruner
         self.build_fine_tune = build_fine_tune
+        self.has_hook = False  # set by PruningHook, which ends the search
         self._stepped = False
+        self._settings = [
+            {k: copy.deepcopy(v) for k, v in g.items() if k != 'params'}
+            for g in self.param_groups
+        ]
         optimizer.register_step_post_hook(self._note_step)
 
-    def _note_step(self, *_: Any) -> None:
-        self._stepped = True
+    def _note_step(self, optimizer: Optimizer, *_: Any) -> None:
+        # A fused optimizer is called by the scaler even for a step to skip.
+        overflow = getattr(optimizer, 'found_inf', None)
+        self._stepped = overflow is None or not bool(overflow)
 
     @property
     def search_lr(self) -> float:
         """Learning rate of the search variables."""
-        return self.optimizer.param_groups[-1]['lr']  # type: ignore
+        return self.optimizer.param_groups[-1]['lr']
+
+    def reset_settings(self) -> None:
+        """Undo what schedulers have written into the parameter groups."""
+        for group, settings in zip(self.param_groups, self._settings):
+            for key in set(group) - set(settings) - {'params'}:
+                del group[key]
+            group.update(copy.deepcopy(settings))
 
     def step(self, **kwargs: Any) -> None:
-        """Pull, clip and step as the wrapped class does, then push."""
+        """Pull, clip and step as the wrapped class does, then push.
+
+        Raises:
+            RuntimeError: If there is no :class:`PruningHook`.
+        """
+        if not self.has_hook:
+            raise RuntimeError(
+                f'{type(self).__name__} searches with {self.pruner.name}, but '
+                'the Runner has no PruningHook, so the search would never '
+                "end. Add custom_hooks=[dict(type='mmdhp.PruningHook')]."
+            )
         self.pruner.pull()
         self._stepped = False
         super().step(**kwargs)  # type: ignore

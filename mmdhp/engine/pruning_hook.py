@@ -1,5 +1,6 @@
 """The life of a pruning run: search, transition, fine-tune, export."""
-import os.path as osp
+
+import logging
 from typing import Any, Optional
 
 from mmengine import dist
@@ -13,31 +14,34 @@ from mmdhp.methods import Pruner
 from mmdhp.registry import HOOKS
 from mmdhp.surgery import resize, state_shapes
 
-from .export import export
+from .arguments import accepted, unknown_keys
+from .batch_norm import recalibrate
+from .checks import check_exact, check_ranks_agree, check_unpruned
+from .export import check_exportable, export
 from .optim_wrapper import PruningAmpOptimWrapper, PruningOptimWrapper
 from .record import (
-    FORMAT_VERSION,
     KEY,
     check_groups,
+    make_record,
+    own_generator,
     read_record,
     rng_state,
     set_rng_state,
 )
-from .report import group_table
-from .transition import (
+from .report import announcement, group_table
+from .saving import save_transition
+from .stage import (
     by_epoch,
-    check_exact,
-    check_ranks_agree,
-    cut,
     loop_length,
-    recalibrate,
-    reset_hooks,
+    position,
+    search_length,
     set_loop_length,
-    start_schedulers,
-    unwrapped,
+    start_stage,
 )
+from .transition import cut, reset_hooks, unwrapped
 
 OPTIMIZER_STATES = ('new', 'sliced')
+SEARCH_KEYS = ('max_epochs', 'max_iters', 'param_scheduler')
 
 
 @HOOKS.register_module()
@@ -64,6 +68,7 @@ class PruningHook(Hook):
             model agree. Defaults to True.
         export (bool): Write ``WORK_DIR/pruned/`` at the end. Defaults to
             True.
+        **unknown: Refused, with the name of the nearest argument.
     """
 
     priority = 'VERY_HIGH'  # restructures before other hooks load their state
@@ -76,24 +81,23 @@ class PruningHook(Hook):
         recalibrate: int = 0,
         verify: bool = True,
         export: bool = True,
+        **unknown: Any,
     ) -> None:
+        self.search = dict(search or {})
+        problem = unknown_keys(
+            'PruningHook', unknown, accepted(type(self))
+        ) or unknown_keys('PruningHook: search', self.search, SEARCH_KEYS)
+        if problem:
+            raise TypeError(problem)
         if not isinstance(interval, int) or interval < 1:
-            raise ValueError(f'interval is {interval!r}, not an int above 0.')
+            raise ValueError(
+                f'PruningHook: interval is {interval!r}, but a number of '
+                'iterations of at least 1 is needed.'
+            )
         if optimizer_state not in OPTIMIZER_STATES:
             raise ValueError(
-                f'optimizer_state is {optimizer_state!r}; there are '
-                f'{OPTIMIZER_STATES}.'
-            )
-        self.search = dict(search or {})
-        unknown = set(self.search) - {
-            'max_epochs',
-            'max_iters',
-            'param_scheduler',
-        }
-        if unknown:
-            raise KeyError(
-                f'search has unknown keys {sorted(unknown)}; it takes '
-                'max_epochs or max_iters, and param_scheduler.'
+                f'PruningHook: optimizer_state is {optimizer_state!r}; there '
+                f'are {OPTIMIZER_STATES}.'
             )
         self.interval = interval
         self.optimizer_state = optimizer_state
@@ -103,13 +107,21 @@ class PruningHook(Hook):
         self.state = 'search'
         self.metrics: dict[str, float] = {}
         self.keep: Optional[Tensor] = None
+        self.start = 0  # of fine-tuning, in the loop's own unit
         self._due = False
-        self._rng: Optional[dict] = None
+        self._resume_rng: Optional[dict] = None
+        # Generators before the batch at hand: a run that is resumed at the
+        # transition reads that batch again.
+        self._rng_at_cut: Optional[dict] = None
         self.pruner: Pruner
 
-    # ------------------------------------------------------------------ start
     def before_run(self, runner: Runner) -> None:
-        """Make room for the search in front of the base config's training."""
+        """Make room for the search in front of the base config's training.
+
+        Raises:
+            TypeError: If the optimizer wrapper is not one that searches.
+            ValueError: If the fine-tune schedulers are not known as a config.
+        """
         wrapper = runner.optim_wrapper
         if not isinstance(wrapper, OptimWrapper):
             return  # testing
@@ -122,74 +134,58 @@ class PruningHook(Hook):
                 "optim_wrapper.constructor to "
                 "'mmdhp.PruningOptimWrapperConstructor'."
             )
-        self.pruner = wrapper.pruner
-        self._build_fine_tune = wrapper.build_fine_tune
-        self._fine_tune_length = loop_length(runner)
-        self._search_length = self._parse_search_length(runner)
         self._schedulers = runner.cfg.get('param_scheduler')
         if self._schedulers is None and runner.param_schedulers:
             raise ValueError(
-                'PruningHook needs the fine-tune schedulers as a config: '
-                'build the Runner with Runner.from_cfg(cfg), or pass `cfg` '
-                'with its `param_scheduler`.'
+                f'PruningHook found {len(runner.param_schedulers)} built '
+                'schedulers, but needs their config: build the Runner with '
+                'Runner.from_cfg(cfg), or pass `cfg` with its '
+                '`param_scheduler`.'
             )
-        for group in wrapper.optimizer.param_groups:
-            group['lr'] = group.pop('initial_lr', group['lr'])
-        start_schedulers(
-            runner, self.search.get('param_scheduler'), self._search_length
+        self.fine_tune_length = loop_length(runner)
+        self.search_length = search_length(
+            runner, self.search, self.fine_tune_length
         )
-        set_loop_length(runner, self._search_length + self._fine_tune_length)
-
-    def _parse_search_length(self, runner: Runner) -> int:
-        right, wrong = ('max_epochs', 'max_iters')
-        if not by_epoch(runner):
-            right, wrong = wrong, right
-        if wrong in self.search:
-            raise ValueError(
-                f'search has {wrong}, but {type(runner.train_loop).__name__} '
-                f'counts in {right}; give search=dict({right}=...).'
-            )
-        length = self.search.get(right, max(self._fine_tune_length // 5, 1))
-        if not isinstance(length, int) or length < 1:
-            raise ValueError(f'search {right} is {length!r}, not above 0.')
-        return length
+        if self.export:
+            check_exportable(runner.cfg)
+        self.pruner = wrapper.pruner
+        self._build_fine_tune = wrapper.build_fine_tune
+        wrapper.has_hook = True
+        wrapper.reset_settings()  # the Runner's schedulers have started
+        start_stage(
+            runner,
+            wrapper,
+            self.search.get('param_scheduler'),
+            self.search_length,
+        )
+        set_loop_length(runner, self.search_length + self.fine_tune_length)
 
     def before_train(self, runner: Runner) -> None:
         """Write the first generated weights, or continue where it stopped."""
-        if self._rng is not None and dist.is_main_process():
-            set_rng_state(self._rng)
-        self._rng = None
+        own_generator(runner)
+        if self._resume_rng is not None and dist.is_main_process():
+            set_rng_state(self._resume_rng)
+        self._resume_rng = None
         if self.state != 'search':
             return
         for parameter in self.pruner.program.parameters():
             dist.broadcast(parameter.data)
-        wrapper = runner.optim_wrapper
-        steps = self._search_length
+        steps = self.search_length
         if by_epoch(runner):
             steps *= len(runner.train_dataloader)
-        steps //= wrapper._accumulative_counts
-        self.pruner.plan(steps, wrapper.search_lr)
+        steps //= runner.optim_wrapper._accumulative_counts
+        self.pruner.plan(steps, runner.optim_wrapper.search_lr)
         self.pruner.push()
-        self._announce(runner)
-
-    def _announce(self, runner: Runner) -> None:
-        graph, target = self.pruner.graph, self.pruner.target
         print_log(
-            f'{self.pruner.name}: {graph}. Target: {target.ratio:.2%} of the '
-            f'{target.quantity}, after at most {self._search_length} '
-            f'{"epochs" if by_epoch(runner) else "iterations"} of search, '
-            f'then {self._fine_tune_length} of fine-tuning.',
+            announcement(
+                self.pruner,
+                self.search_length,
+                self.fine_tune_length,
+                'epochs' if by_epoch(runner) else 'iterations',
+            ),
             logger='current',
         )
-        if graph.unused:
-            print_log(
-                'Not reached by the traced forward pass, so left at full '
-                f'width: {", ".join(graph.unused[:8])}.',
-                logger='current',
-                level=30,
-            )
 
-    # ----------------------------------------------------------------- search
     def after_train_iter(
         self,
         runner: Runner,
@@ -200,26 +196,27 @@ class PruningHook(Hook):
         """Look at the search now and then; decide when it is over."""
         if self.state != 'search' or self._due:
             return
-        last = not by_epoch(runner) and runner.iter + 1 >= self._search_length
+        last = not by_epoch(runner) and runner.iter + 1 >= self.search_length
         if last or self.every_n_train_iters(runner, self.interval):
             self._look(runner, last)
+        if self._due and not by_epoch(runner):
+            self._rng_at_cut = rng_state()
 
     def after_train_epoch(self, runner: Runner) -> None:
         """The search ends with the epoch in which it is over."""
         if self.state == 'search' and not self._due:
-            if runner.epoch + 1 >= self._search_length:
+            if runner.epoch + 1 >= self.search_length:
                 self._look(runner, last=True)
 
     def _look(self, runner: Runner, last: bool) -> None:
         progress = self.pruner.progress()
-        for key in ('macs', 'params'):
-            value = getattr(progress, key)
-            runner.message_hub.update_scalar(f'train/{key}_ratio', value)
+        check_ranks_agree(f'{progress}')
+        self._log_ratios(runner, progress.macs, progress.params)
+        target = self.pruner.target
         print_log(
             f'Search at iteration {runner.iter + 1}: {progress.macs:.2%} of '
             f'the MACs and {progress.params:.2%} of the parameters are left '
-            f'(target: {self.pruner.target.ratio:.2%} of the '
-            f'{self.pruner.target.quantity}).',
+            f'(target: {target.ratio:.2%} of the {target.quantity}).',
             logger='current',
         )
         if last and not progress.reached:
@@ -228,11 +225,14 @@ class PruningHook(Hook):
                 'the channels with the lowest scores go. A longer search or '
                 'a stronger regularization would separate them better.',
                 logger='current',
-                level=30,
+                level=logging.WARNING,
             )
         self._due = last or progress.reached
 
-    # ------------------------------------------------------------- transition
+    def _log_ratios(self, runner: Runner, macs: float, params: float) -> None:
+        runner.message_hub.update_scalar('train/macs_ratio', macs)
+        runner.message_hub.update_scalar('train/params_ratio', params)
+
     def before_train_epoch(self, runner: Runner) -> None:
         """Transition between two epochs."""
         if by_epoch(runner) and self.state == 'search' and self._due:
@@ -248,7 +248,7 @@ class PruningHook(Hook):
     def _transition(self, runner: Runner) -> None:
         keep = self.pruner.select()
         check_ranks_agree(keep)
-        difference = None
+        proof = ''
         if self.verify:
             difference = check_exact(
                 unwrapped(runner),
@@ -256,107 +256,86 @@ class PruningHook(Hook):
                 keep,
                 self.pruner.input_shape,
             )
-        position = runner.epoch if by_epoch(runner) else runner.iter
-        self._restructure(runner, keep, position)
+            proof = f' Masked against shrunk output: {difference:.1e}.'
+        self._restructure(runner, keep, position(runner))
         runner.optim_wrapper.initialize_count_status(
             runner.model, runner.iter, runner.train_loop.max_iters
         )
         recalibrate(runner, self.recalibrate)
-        self._report(difference)
-        self._save(runner)
+        self._log_ratios(runner, *self.pruner.ratios(keep))
+        print_log(
+            'Transition to fine-tuning.\n'
+            f'{group_table(self.pruner.graph, keep, self.pruner.kinds)}'
+            f'{proof}',
+            logger='current',
+        )
+        save_transition(runner)
+        self._rng_at_cut = None
+        self.metrics = {}
         runner.model.train()
 
     def _restructure(self, runner: Runner, keep: Tensor, start: int) -> None:
         """Small model, its optimizer, schedulers and length, in place."""
-        cut(
+        wrapper = cut(
             runner,
             self.pruner.graph,
             keep,
             self._build_fine_tune,
             self.optimizer_state == 'sliced',
         )
-        self.keep, self.state, self._start = keep, 'fine_tune', start
-        runner.param_schedulers = []
-        runner.scale_lr(runner.optim_wrapper, runner.auto_scale_lr)
-        start_schedulers(runner, self._schedulers, self._fine_tune_length)
-        set_loop_length(runner, start + self._fine_tune_length)
+        self.keep, self.state, self.start = keep, 'fine_tune', start
+        start_stage(runner, wrapper, self._schedulers, self.fine_tune_length)
+        set_loop_length(runner, start + self.fine_tune_length)
 
-    def _report(self, difference: Optional[float]) -> None:
-        proof = ''
-        if difference is not None:
-            proof = f' Masked against shrunk output: {difference:.1e}.'
-        print_log(
-            'Transition to fine-tuning.\n'
-            f'{group_table(self.pruner.graph, self.keep, self.pruner.kinds)}'
-            f'{proof}',
-            logger='current',
-        )
-
-    def _save(self, runner: Runner) -> None:
-        name = f'pruned_start_iter_{runner.iter}.pth'
-        meta = {'epoch': runner.epoch, 'iter': runner.iter}
-        runner.save_checkpoint(
-            runner.work_dir, name, meta=meta, by_epoch=by_epoch(runner)
-        )
-        if dist.is_main_process():
-            marker = osp.join(runner.work_dir, 'last_checkpoint')
-            with open(marker, 'w') as file:
-                file.write(osp.join(runner.work_dir, name))
-
-    # ------------------------------------------------------------ checkpoints
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Add the run's record."""
-        record: dict[str, Any] = {
-            'format_version': FORMAT_VERSION,
-            'state': self.state,
-            'method': self.pruner.name,
-            'groups': [(g.name, g.size) for g in self.pruner.graph.groups],
-            'rng': rng_state(),
-        }
-        if self.state == 'search':
+        record = make_record(self.pruner, self.state)
+        record['rng'] = self._rng_at_cut or rng_state()
+        if self.keep is None:
             record['search'] = self.pruner.state_dict()
             record['due'] = self._due
         else:
             record['keep'] = self.keep
-            record['start'] = self._start
+            record['start'] = self.start
         checkpoint[KEY] = record
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Structure first; the Runner then loads weights and optimizer."""
-        if not isinstance(runner.optim_wrapper, OptimWrapper):
-            if KEY in checkpoint:  # testing a checkpoint of any state
-                shapes = state_shapes(checkpoint['state_dict'])
-                resize(unwrapped(runner), shapes)
-                reset_hooks(runner)
-            return
-        if not runner._resume:
-            self._check_pretrained(runner, checkpoint)
-            return
-        record = read_record(checkpoint)
-        self._rng = record['rng']
+        weights = checkpoint.get('state_dict', checkpoint)
+        if not isinstance(runner.optim_wrapper, OptimWrapper):  # testing
+            resize(unwrapped(runner), state_shapes(weights))
+            reset_hooks(runner)
+        elif self.state == 'search' and runner._resume:
+            self._resume(runner, read_record(checkpoint))
+        elif self.state == 'search':
+            check_unpruned(weights, self.pruner.graph)
+            print_log(
+                f'{self.pruner.name} generates conv weights: those of '
+                '`load_from` are replaced; norms, biases and the classifier '
+                'are used.',
+                logger='current',
+                level=logging.WARNING,
+            )
+
+    def _resume(self, runner: Runner, record: dict[str, Any]) -> None:
+        check_groups(record, self.pruner.graph)
+        self._resume_rng = record['rng']
         if record['state'] == 'search':
             self.pruner.load_state_dict(record['search'])
             self._due = record['due']
-            return
-        keep = check_groups(record, self.pruner.graph)
-        self._restructure(runner, keep, record['start'])
+            if self._due and not by_epoch(runner):
+                self._rng_at_cut = record['rng']
+        else:
+            self._restructure(runner, record['keep'], record['start'])
 
-    def _check_pretrained(self, runner: Runner, checkpoint: dict) -> None:
-        if checkpoint.get(KEY, {}).get('state') == 'fine_tune':
-            raise ValueError(
-                '`load_from` names the checkpoint of a model that is pruned '
-                'already. Continue its run with --resume, or train it as '
-                "model=dict(type='mmdhp.Pruned', architecture=...)."
-            )
-        print_log(
-            f'{self.pruner.name} generates conv weights: those of '
-            '`load_from` are replaced; norms, biases and the classifier are '
-            'used.',
-            logger='current',
-            level=30,
-        )
+    def before_val(self, runner: Runner) -> None:
+        """Remember the generators: a resumed run skips validations."""
+        self._rng_before_val = rng_state()
 
-    # -------------------------------------------------------------------- end
+    def after_val(self, runner: Runner) -> None:
+        """Train on as if there had been no validation."""
+        set_rng_state(self._rng_before_val)
+
     def after_val_epoch(
         self, runner: Runner, metrics: Optional[dict[str, float]] = None
     ) -> None:
@@ -365,9 +344,18 @@ class PruningHook(Hook):
 
     def after_train(self, runner: Runner) -> None:
         """Export."""
-        if not self.export or self.keep is None:
-            return
-        if dist.is_main_process():
-            folder = export(runner, self.pruner, self.keep, self.metrics)
-            print_log(f'Pruned model: {folder}', logger='current')
-        dist.barrier()
+        if self.keep is None:
+            print_log(
+                'Training has ended in the search stage, so nothing was '
+                'pruned or exported. What stopped it (EarlyStoppingHook?) '
+                'should begin later.',
+                logger='current',
+                level=logging.WARNING,
+            )
+        elif self.export:
+            if not self.metrics and runner.val_loop is not None:
+                runner.val_loop.run()  # resumed behind the last validation
+            if dist.is_main_process():
+                folder = export(runner, self.pruner, self.keep, self.metrics)
+                print_log(f'Pruned model: {folder}', logger='current')
+            dist.barrier()

@@ -1,12 +1,14 @@
 """What a run adds to its ordinary checkpoints, under one key."""
+
 import random
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from mmengine.runner import Runner
 
 from mmdhp.graph import ChannelGraph
+from mmdhp.methods import Pruner
 
 KEY = 'mmdhp'
 FORMAT_VERSION = 1
@@ -40,8 +42,18 @@ def read_record(checkpoint: dict) -> dict[str, Any]:
     return record
 
 
-def check_groups(record: dict, graph: ChannelGraph) -> Tensor:
-    """The recorded keep mask, if it belongs to this architecture.
+def make_record(pruner: Pruner, state: str) -> dict[str, Any]:
+    """The part of a record that every state has."""
+    return {
+        'format_version': FORMAT_VERSION,
+        'state': state,
+        'method': pruner.name,
+        'groups': [(g.name, g.size) for g in pruner.graph.groups],
+    }
+
+
+def check_groups(record: dict, graph: ChannelGraph) -> None:
+    """Check that a record belongs to this architecture.
 
     Raises:
         ValueError: If the groups differ.
@@ -56,17 +68,19 @@ def check_groups(record: dict, graph: ChannelGraph) -> Tensor:
             f'found here: {differ}. Resume with the config that started the '
             'run.'
         )
-    return record['keep']
 
 
 def rng_state() -> dict[str, Any]:
-    """State of Python's, NumPy's and PyTorch's global generators."""
+    """State of the global generators: Python, NumPy, PyTorch and its GPU."""
     kind, keys, *rest = np.random.get_state()
-    return {
+    state = {
         'python': random.getstate(),
         'numpy': (kind, torch.from_numpy(keys.astype(np.int64)), *rest),
         'torch': torch.get_rng_state(),
     }
+    if torch.cuda.is_available():
+        state['cuda'] = torch.cuda.get_rng_state()
+    return state
 
 
 def set_rng_state(state: dict[str, Any]) -> None:
@@ -74,5 +88,18 @@ def set_rng_state(state: dict[str, Any]) -> None:
     version, numbers, gauss = state['python']
     random.setstate((version, tuple(numbers), gauss))
     kind, keys, *rest = state['numpy']
-    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
-    torch.set_rng_state(state['torch'].cpu().to(torch.uint8))
+    np.random.set_state((kind, keys.cpu().numpy().astype(np.uint32), *rest))
+    torch.set_rng_state(state['torch'].cpu())
+    if 'cuda' in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state['cuda'].cpu())
+
+
+def own_generator(runner: Runner) -> None:
+    """Give the training data loader a generator of its own.
+
+    It draws the seed of its workers whenever it starts, which a resumed run
+    does once more than an uninterrupted one; from the global generator, that
+    would change every random number behind it.
+    """
+    generator = torch.Generator().manual_seed(runner.seed + runner.iter)
+    runner.train_dataloader.generator = generator

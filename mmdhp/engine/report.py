@@ -1,9 +1,11 @@
-"""Tables for people."""
+"""Tables and sentences for people."""
+
 from collections.abc import Sequence
 
 from torch import Tensor
 
 from mmdhp.graph import ChannelGraph
+from mmdhp.methods import Pruner
 
 
 def table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:
@@ -43,3 +45,27 @@ def group_table(
         + f'\nparams  {params / 1e6:.4f} M of {all_params / 1e6:.4f} M '
         f'({params / all_params:.2%})'
     )
+
+
+def announcement(
+    pruner: Pruner, search: int, fine_tune: int, unit: str
+) -> str:
+    """What a run is about to do.
+
+    Args:
+        pruner (Pruner): Attached pruner.
+        search (int): Length of the search, at most.
+        fine_tune (int): Length of the fine-tuning.
+        unit (str): What the lengths count.
+    """
+    text = (
+        f'{pruner.name}: {pruner.graph}. Target: {pruner.target.ratio:.2%} '
+        f'of the {pruner.target.quantity}, after at most {search} {unit} of '
+        f'search, then {fine_tune} of fine-tuning.'
+    )
+    if pruner.graph.unused:
+        text += (
+            '\nNot reached by the traced forward pass, so left at full '
+            f'width: {", ".join(pruner.graph.unused[:8])}.'
+        )
+    return text

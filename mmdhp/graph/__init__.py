@@ -1,17 +1,19 @@
 """Channel graph: tracing, units and groups, cost."""
-from .channel_graph import ChannelGraph, ChannelGroup, FrozenGroup, Member, trace
+
+from .builder import trace
+from .channel_graph import ChannelGraph, ChannelGroup, FrozenGroup, Member
 from .errors import GraphError
+from .execution import Inputs, call_model
 from .rules import RULES
-from .tracer import Inputs, call_model
 
 __all__ = [
+    'RULES',
     'ChannelGraph',
     'ChannelGroup',
     'FrozenGroup',
     'GraphError',
     'Inputs',
     'Member',
-    'RULES',
     'call_model',
     'trace',
 ]

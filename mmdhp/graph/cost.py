@@ -3,7 +3,8 @@
 MACs = Σ_layers factor · (kept outputs) · (kept inputs per group); exact,
 linear in the number of layers and differentiable in soft gates.
 """
-from typing import Sequence, Tuple
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -24,11 +25,11 @@ class ProductCost:
 
     def __init__(
         self,
-        terms: Sequence[Tuple[float, Sequence[Tuple[int, ...]]]],
+        terms: Sequence[tuple[float, Sequence[tuple[int, ...]]]],
         num_units: int,
     ) -> None:
         self.num_units = num_units
-        axis_of = {}
+        axis_of: dict[tuple[int, ...], int] = {}
         most = max((len(axes) for _, axes in terms), default=0)
         index = []
         for _, axes in terms:

@@ -6,9 +6,12 @@ every axis it does not vary along, ``NO_ATOM`` where a position carries no
 channel. A *shadow* is all strands of one tensor: none for an image, one for a
 feature map, one per axis for a weight.
 """
+
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from functools import cache
+from typing import Any, Optional
 
 import numpy as np
 from torch import Tensor
@@ -17,6 +20,9 @@ from torch.utils._pytree import tree_leaves
 NO_ATOM = -1
 
 Strand = np.ndarray
+Reason = tuple[str, str]
+
+_COMPACT = 4096  # pairs of one union above which duplicates are dropped
 
 
 @dataclass(frozen=True)
@@ -28,26 +34,72 @@ class Shadow:
             the tensor.
         origin (str): Where the tensor's fixed axes come from, in words; used
             as the reason when something prunable meets them.
+        dynamic (bool): Whether its values follow from the model's input
+            rather than from parameters and constants alone.
+        blank (bool): Whether, as far as was seen, nobody wrote into it since
+            it was allocated.
     """
 
-    strands: Tuple[Strand, ...] = ()
+    strands: tuple[Strand, ...] = ()
     origin: str = 'a tensor that carries no channels'
+    dynamic: bool = False
+    blank: bool = False
 
-    def along(self, axis: int) -> List[Strand]:
+    def along(self, axis: int) -> list[Strand]:
         """Strands that vary along ``axis`` (negative counts from the end)."""
         return [s for s in self.strands if s.shape[axis] > 1]
 
 
 @dataclass(frozen=True)
-class Grid:
-    """An axis that the model's code split into several.
+class ParameterAtoms:
+    """One parameter or buffer and the atoms of its axes.
 
-    Pruning must keep the pieces rectangular: channels may differ along one of
-    ``candidates`` only.
+    Args:
+        name (str): Dotted name, as in the state dict.
+        aliases (tuple[str]): Further names of the same tensor.
+        tensor (Tensor): The parameter or buffer itself.
+        axes (tuple[ndarray]): Atoms of each axis, shape ``(size, )`` each.
+        trainable (bool): Whether it is a parameter rather than a buffer.
     """
 
-    strand: Strand
-    candidates: Tuple[int, ...]
+    name: str
+    aliases: tuple[str, ...]
+    tensor: Tensor
+    axes: tuple[np.ndarray, ...]
+    trainable: bool
+
+
+@dataclass(frozen=True)
+class LayerRecord:
+    """One call that costs arithmetic.
+
+    Args:
+        kind (str): ``'weight'`` (conv, linear), ``'norm'`` or ``'act'``.
+        module (str): Dotted module name.
+        rows (ndarray): Atoms of the output axis, shape ``(n, )``.
+        columns (ndarray): Atoms of the weight's input axis, ``(c, )``; empty
+            for norms and activations.
+        factor (float): Multiplications per (row, column) pair and sample.
+    """
+
+    kind: str
+    module: str
+    rows: np.ndarray
+    columns: np.ndarray
+    factor: float
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """The Python call that led to an operator, such as ``x.chunk(2)``.
+
+    Args:
+        name (str): Name of the function or method; ``''`` if unknown.
+        args (tuple): Its positional arguments.
+    """
+
+    name: str = ''
+    args: tuple = ()
 
 
 @dataclass
@@ -59,68 +111,69 @@ class Call:
     args: tuple
     kwargs: dict
     out: Any
+    spelling: Spelling = Spelling()
 
-    def argument(self, index: int, name: str, default: Any = None) -> Any:
-        """Positional or keyword argument."""
+    def argument(self, name: str, default: Any = None) -> Any:
+        """Argument by its name in the operator's schema."""
+        index = _argument_indices(self.func).get(name, len(self.args))
         if index < len(self.args):
             return self.args[index]
         return self.kwargs.get(name, default)
 
     @property
-    def tensors(self) -> List[Tensor]:
+    def tensors(self) -> list[Tensor]:
         """All tensor arguments, in order."""
-        leaves = tree_leaves((self.args, self.kwargs))
-        return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+        return _tensors((self.args, self.kwargs))
+
+    @property
+    def outputs(self) -> list[Tensor]:
+        """All tensors the call returned."""
+        return _tensors(self.out)
 
 
-class AtomTable:
-    """Allocates atoms, records which must live together and which may not go.
+@cache
+def _argument_indices(func: Any) -> dict[str, int]:
+    return {a.name: i for i, a in enumerate(func._schema.arguments)}
 
-    Unions are only recorded here; :meth:`labels` resolves them at once.
-    """
 
-    def __init__(self) -> None:
-        self.size = 0
-        self.frozen: Dict[int, Tuple[str, str]] = {}
-        self._pairs: List[np.ndarray] = []
+def _tensors(tree: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
 
-    def allocate(self, count: int) -> np.ndarray:
-        """Return ``count`` fresh atoms, shape ``(count, )``."""
-        atoms = np.arange(self.size, self.size + count)
-        self.size += count
-        return atoms
 
-    def union(self, first: np.ndarray, second: np.ndarray) -> None:
-        """Tie atoms position by position, after broadcasting.
+def varying(strand: Strand) -> list[int]:
+    """Axes along which a strand varies."""
+    return [axis for axis, size in enumerate(strand.shape) if size > 1]
 
-        Positions without an atom tie nothing.
-        """
-        first, second = np.broadcast_arrays(first, second)
-        pairs = np.stack([first.ravel(), second.ravel()])  # (2, n)
-        both = (pairs >= 0).all(0) & (pairs[0] != pairs[1])
-        if both.any():
-            self._pairs.append(np.unique(pairs[:, both], axis=1))
 
-    def freeze(self, atoms: np.ndarray, code: str, reason: str) -> None:
-        """Forbid pruning ``atoms``; the first reason given is kept."""
-        for atom in np.unique(atoms).tolist():
-            if atom >= 0:
-                self.frozen.setdefault(atom, (code, reason))
+def on_axis(atoms: np.ndarray, axis: int, ndim: int) -> Strand:
+    """The strand that varies along one axis only, as ``atoms``."""
+    shape = [1] * ndim
+    shape[axis] = -1
+    return atoms.reshape(shape)
 
-    def labels(self) -> np.ndarray:
-        """Component label of every atom: its smallest member, ``(size, )``."""
-        label = np.arange(self.size)
-        if not self._pairs:
-            return label
-        first, second = np.concatenate(self._pairs, axis=1)
-        while True:
-            low = np.minimum(label[first], label[second])
-            if np.array_equal(label[first], label[second]):
-                return label
-            np.minimum.at(label, label[first], low)
-            np.minimum.at(label, label[second], low)
-            while not np.array_equal(label[label], label):
-                label = label[label]
+
+def joined(first: Strand, second: Strand) -> Strand:
+    """The strand that stands for two tied ones: the smaller, if it can."""
+    a, b = set(varying(first)), set(varying(second))
+    if a <= b and (first != NO_ATOM).all():
+        return first
+    if b <= a and (second != NO_ATOM).all():
+        return second
+    first, second = np.broadcast_arrays(first, second)
+    return np.where(first == NO_ATOM, second, first)
+
+
+def check_fits(strand: Strand, tensor: Tensor, name: str) -> None:
+    """Make sure that a strand broadcasts to its tensor."""
+    shape = tuple(tensor.shape)
+    fits = strand.ndim == len(shape) and all(
+        s in (1, size) for s, size in zip(strand.shape, shape)
+    )
+    if not fits:
+        raise ValueError(
+            f'{name}: a shadow of shape {strand.shape} for an output of shape '
+            f'{shape}'
+        )
 
 
 def compress(strand: Strand) -> Strand:
@@ -141,7 +194,7 @@ def channel_rows(strand: Strand, axis: int) -> np.ndarray:
 
 def matching_blocks(
     old: Sequence[int], new: Sequence[int]
-) -> Optional[List[Tuple[slice, slice]]]:
+) -> Optional[list[tuple[slice, slice]]]:
     """Split two shapes of equal volume into the finest matching axis runs.
 
     Returns:
@@ -194,20 +247,106 @@ def reshape_strand(
     return compress(np.broadcast_to(strand, expanded).reshape(result))
 
 
-def split_axis(
+def split_axes(
     strand: Strand, old: Sequence[int], new: Sequence[int]
-) -> Optional[Tuple[int, ...]]:
+) -> Optional[tuple[int, ...]]:
     """Axes of ``new`` that one varying axis of the strand was split into."""
     for before, after in matching_blocks(old, new) or ():
-        wide = [s for s in new[after] if s > 1]
+        wide = [a for a in range(after.start, after.stop) if new[a] > 1]
         varies = any(size > 1 for size in strand.shape[before])
-        if varies and len(wide) > 1 and after.stop - after.start > 1:
-            return tuple(
-                axis for axis in range(after.start, after.stop) if new[axis] > 1
-            )
+        if varies and len(wide) > 1:
+            return tuple(wide)
     return None
 
 
 def volume(shape: Sequence[int]) -> int:
     """Number of elements."""
     return math.prod(shape)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """An axis that the model's code split into several.
+
+    Pruning must keep the pieces rectangular: channels may be removed along
+    one of the axes only, and only along one that the code leaves open.
+
+    Args:
+        strand (ndarray): Atoms after the split.
+        axes (tuple[int]): Axes of ``strand`` that came from one.
+        open_axis (int): The one whose size the code does not fix.
+        where (str): Module and operator, for messages.
+        spelled (bool): Whether the code says so (``-1``, ``chunk``). If not,
+            pieces that end up in space (sub-pixels) may leave another open.
+    """
+
+    strand: Strand
+    axes: tuple[int, ...]
+    open_axis: int
+    where: str
+    spelled: bool = False
+
+
+class AtomTable:
+    """Allocates atoms, records which must live together and which may not go.
+
+    Unions are only recorded here; :meth:`labels` resolves them at once.
+    """
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._frozen: list[tuple[np.ndarray, Reason]] = []
+        self._pairs: list[np.ndarray] = []
+
+    def allocate(self, count: int) -> np.ndarray:
+        """Return ``count`` fresh atoms, shape ``(count, )``."""
+        atoms = np.arange(self.size, self.size + count)
+        self.size += count
+        return atoms
+
+    def union(self, first: np.ndarray, second: np.ndarray) -> None:
+        """Tie atoms position by position, after broadcasting.
+
+        Positions without an atom tie nothing.
+        """
+        first, second = np.broadcast_arrays(first, second)
+        differ = (first != second) & (first >= 0) & (second >= 0)
+        if not differ.any():
+            return
+        pairs = np.stack([first[differ], second[differ]])  # (2, n)
+        if pairs.shape[1] > _COMPACT:
+            keys = np.unique(pairs[0] * self.size + pairs[1])
+            pairs = np.stack([keys // self.size, keys % self.size])
+        self._pairs.append(pairs)
+
+    def freeze(self, atoms: np.ndarray, code: str, reason: str) -> None:
+        """Forbid pruning ``atoms``; the first reason given is kept."""
+        atoms = atoms[atoms >= 0]
+        if atoms.size:
+            self._frozen.append((atoms, (code, reason)))
+
+    def reasons(self, labels: np.ndarray) -> dict[int, Reason]:
+        """First reason of every frozen component, by its label."""
+        first = np.full(self.size, -1)
+        for number in range(len(self._frozen) - 1, -1, -1):
+            first[labels[self._frozen[number][0]]] = number
+        frozen = np.flatnonzero(first >= 0)
+        return {
+            label: self._frozen[first[label]][1] for label in frozen.tolist()
+        }
+
+    def labels(self) -> np.ndarray:
+        """Component label of every atom: its smallest member, ``(size, )``."""
+        label = np.arange(self.size)
+        if not self._pairs:
+            return label
+        self._pairs = [np.concatenate(self._pairs, axis=1)]
+        first, second = self._pairs[0]
+        while True:
+            low = np.minimum(label[first], label[second])
+            if np.array_equal(label[first], label[second]):
+                return label
+            np.minimum.at(label, label[first], low)
+            np.minimum.at(label, label[second], low)
+            while not np.array_equal(label[label], label):
+                label = label[label]

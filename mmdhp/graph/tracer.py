@@ -1,86 +1,28 @@
-"""Shadow execution: run a model once and watch which channels meet.
+"""The tracer: everything one forward pass tells about channels."""
 
-The model runs on fake tensors (shapes only, no arithmetic) under a dispatch
-mode that sees every operator. A model whose Python code looks at values is
-run once more on real tensors, on the path that those values take.
-"""
-import contextlib
-from dataclasses import dataclass
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple, Union
+from collections.abc import Iterable, Sequence
+from typing import Any, Optional
 
 import numpy as np
-import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.nn.modules.module import (
-    register_module_forward_hook,
-    register_module_forward_pre_hook,
-)
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_leaves
 
-from .errors import GraphError
 from .rules import find_rule
 from .shadow import (
     NO_ATOM,
     AtomTable,
     Call,
     Grid,
+    LayerRecord,
+    ParameterAtoms,
     Shadow,
     Strand,
     channel_rows,
+    check_fits,
+    joined,
+    on_axis,
+    varying,
 )
-
-Inputs = Union[Tensor, tuple, list, dict]
-
-
-@dataclass(frozen=True)
-class ParameterAtoms:
-    """One parameter or buffer and the atoms of its axes.
-
-    Args:
-        name (str): Dotted name, as in the state dict.
-        aliases (tuple[str]): Further names of the same tensor.
-        tensor (Tensor): The parameter or buffer itself.
-        axes (tuple[ndarray]): Atoms of each axis, shape ``(size, )`` each.
-        trainable (bool): Whether it is a parameter rather than a buffer.
-    """
-
-    name: str
-    aliases: Tuple[str, ...]
-    tensor: Tensor
-    axes: Tuple[np.ndarray, ...]
-    trainable: bool
-
-    @property
-    def module(self) -> str:
-        """Dotted name of the owning module."""
-        return self.name.rpartition('.')[0]
-
-    @property
-    def leaf(self) -> str:
-        """Attribute name inside the owning module."""
-        return self.name.rpartition('.')[2]
-
-
-@dataclass(frozen=True)
-class LayerRecord:
-    """One call that costs arithmetic.
-
-    Args:
-        kind (str): ``'weight'`` (conv, linear), ``'norm'`` or ``'act'``.
-        module (str): Dotted module name.
-        rows (ndarray): Atoms of the output axis, shape ``(n, )``.
-        columns (ndarray): Atoms of the weight's input axis, ``(c, )``; empty
-            for norms and activations.
-        factor (float): Multiplications per (row, column) pair and sample.
-    """
-
-    kind: str
-    module: str
-    rows: np.ndarray
-    columns: np.ndarray
-    factor: float
 
 
 class Tracer:
@@ -90,86 +32,139 @@ class Tracer:
 
     Args:
         model (nn.Module): The model, untouched.
+        inputs (Any): What it is called with, nested as it likes.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, inputs: Any) -> None:
         self.model = model
         self.atoms = AtomTable()
-        self.parameters: Dict[int, ParameterAtoms] = {}
-        self.layers: List[LayerRecord] = []
-        self.grids: List[Grid] = []
-        self.producers: List[Tuple[str, np.ndarray]] = []
+        self.pixels = AtomTable()  # unions of channels laid out in space
+        self.parameters: dict[int, ParameterAtoms] = {}
+        self.layers: list[LayerRecord] = []
+        self.grids: list[Grid] = []
+        self.producers: list[tuple[str, np.ndarray]] = []
         self.batch_size = 1
-        self.stack: List[Tuple[str, nn.Module]] = []
-        self._alive: List[Any] = []
-        self._shadows: Dict[int, Tuple[Shadow, bool]] = {}
-        self._used: set = set()
+        self.stack: list[tuple[str, nn.Module]] = []
         self._names = {id(m): n for n, m in model.named_modules()}
-        self._inputs_of: Dict[int, List[Tensor]] = {}
-        self._charged: set = set()
+        self._shadows: dict[int, Shadow] = {}
+        self._sources: dict[int, ParameterAtoms] = {}  # of derived weights
+        self._alive: list[Any] = []  # ids are reused: keep every tensor
+        self._used: set[int] = set()
+        self._charged: set[int] = set()
+        self._inputs_of: dict[int, list[Tensor]] = {}
         self._register_parameters()
+        self._register_attributes()
+        self._register_inputs(inputs)
 
+    # --------------------------------------------------------------- register
     def _register_parameters(self) -> None:
-        named = [
-            (n, p, True)
-            for n, p in self.model.named_parameters(remove_duplicate=False)
-        ] + [
-            (n, b, False)
-            for n, b in self.model.named_buffers(remove_duplicate=False)
-        ]
-        aliases: Dict[int, List[str]] = {}
-        for name, tensor, _ in named:
-            aliases.setdefault(id(tensor), []).append(name)
-        for name, tensor, trainable in named:
-            if id(tensor) in self.parameters:
-                continue
-            axes = tuple(self.atoms.allocate(size) for size in tensor.shape)
-            self.freeze(
-                [atoms for atoms in axes if len(atoms) == 1],
-                'single',
-                f'{name} has a single channel',
-            )
-            self.parameters[id(tensor)] = ParameterAtoms(
-                name, tuple(aliases[id(tensor)][1:]), tensor, axes, trainable
-            )
-            strands = tuple(
-                atoms.reshape([-1 if i == axis else 1 for i in range(len(axes))])
-                for axis, atoms in enumerate(axes)
-                if len(atoms) > 1
-            )
-            self._remember(tensor, Shadow(strands, f'parameter {name}'), False)
+        parameters = list(self.model.named_parameters(remove_duplicate=False))
+        buffers = list(self.model.named_buffers(remove_duplicate=False))
+        names: dict[int, list[str]] = {}
+        for name, tensor in parameters + buffers:
+            names.setdefault(id(tensor), []).append(name)
+        trainable = {id(tensor) for _, tensor in parameters}
+        for _, tensor in parameters + buffers:
+            if id(tensor) not in self.parameters:
+                self._register(
+                    names[id(tensor)], tensor, id(tensor) in trainable
+                )
+        for prefix, module in self.model.named_modules():
+            for leaf in module._non_persistent_buffers_set:
+                self._freeze_unsaved(f'{prefix}.{leaf}'.lstrip('.'), module)
+
+    def _register(
+        self, names: Sequence[str], tensor: Tensor, trainable: bool
+    ) -> None:
+        axes = tuple(self.atoms.allocate(size) for size in tensor.shape)
+        self.pixels.size = self.atoms.size
+        entry = ParameterAtoms(
+            names[0], tuple(names[1:]), tensor, axes, trainable
+        )
+        self.parameters[id(tensor)] = entry
+        strands = tuple(
+            on_axis(atoms, axis, len(axes))
+            for axis, atoms in enumerate(axes)
+            if len(atoms) > 1
+        )
+        self._remember(tensor, Shadow(strands, f'parameter {names[0]}'))
+        self._sources[id(tensor)] = entry
+        self.freeze(
+            [atoms for atoms in axes if len(atoms) == 1],
+            'single',
+            f'{names[0]} has a single channel',
+        )
+
+    def _freeze_unsaved(self, name: str, module: nn.Module) -> None:
+        """A checkpoint could not say how wide such a buffer is."""
+        tensor = module._buffers.get(name.rpartition('.')[2])
+        if tensor is not None:
+            reason = f'buffer {name} is not saved in checkpoints'
+            axes = self.parameters[id(tensor)].axes
+            self.freeze(axes, 'not-saved', reason)
+
+    def _register_attributes(self) -> None:
+        """Plain tensors that modules hold are constants."""
+        for module in self.model.modules():
+            for name, value in vars(module).items():
+                if name in ('_parameters', '_buffers', '_modules'):
+                    continue
+                if not isinstance(value, (Tensor, list, tuple, dict)):
+                    continue
+                for tensor in _tensors_of(value):
+                    if id(tensor) not in self._shadows:
+                        self._remember(tensor, Shadow())
+
+    def _register_inputs(self, inputs: Any) -> None:
+        tensors = _tensors_of(inputs)
+        for tensor in tensors:
+            shadow = Shadow(origin="the model's input", dynamic=True)
+            self._remember(tensor, shadow)
+        if tensors and tensors[0].dim() > 0:
+            self.batch_size = max(tensors[0].shape[0], 1)
 
     # ------------------------------------------------------- tensors, shadows
-    def _remember(self, tensor: Tensor, shadow: Shadow, dynamic: bool) -> None:
+    def _remember(self, tensor: Tensor, shadow: Shadow) -> None:
         self._alive.append(tensor)
-        self._shadows[id(tensor)] = (shadow, dynamic)
+        self._shadows[id(tensor)] = shadow
 
     def shadow(self, tensor: Tensor) -> Shadow:
         """Shadow of a tensor; an empty one if it was never seen."""
-        if id(tensor) in self._shadows:
-            return self._shadows[id(tensor)][0]
-        return Shadow(origin='a tensor made outside the traced operators')
+        shadow = self._shadows.get(id(tensor))
+        return shadow or Shadow(origin=_OUTSIDE)
 
     def is_weight(self, tensor: Tensor) -> bool:
-        """Whether a tensor follows from parameters alone."""
-        return not self._shadows.get(id(tensor), (None, True))[1]
+        """Whether a tensor follows from parameters and constants alone."""
+        return not self.shadow(tensor).dynamic
 
-    def set(self, call: Call, strands: Any, tensor: Optional[Tensor] = None):
-        """Give the call's (first) output its strands."""
-        if tensor is None:
-            tensor = next(
-                t for t in tree_leaves(call.out) if isinstance(t, Tensor)
-            )
+    def set(
+        self,
+        call: Call,
+        strands: Iterable[Strand],
+        tensor: Optional[Tensor] = None,
+    ) -> None:
+        """Give one output, or else all of them, its strands."""
         strands = tuple(s for s in strands if s.size > 1)
-        for strand in strands:
-            _check_fits(strand, tensor, call.name)
-        inputs = [self._shadows.get(id(t)) for t in call.tensors]
-        known = [entry for entry in inputs if entry is not None]
-        moving = [entry for entry in known if entry[1]]
-        origin = next(
-            (s.origin for s, _ in moving or known), f'a constant of {call.name}'
-        )
-        self._remember(tensor, Shadow(strands, origin), bool(moving))
+        inputs = [self.shadow(t) for t in call.tensors]
+        moving = [shadow for shadow in inputs if shadow.dynamic]
+        known = moving or inputs
+        origin = known[0].origin if known else f'a constant of {call.name}'
+        blank = len(inputs) == 1 and inputs[0].blank
+        shadow = Shadow(strands, origin, bool(moving), blank)
+        sources = [self._sources.get(id(t)) for t in call.tensors]
+        for output in call.outputs if tensor is None else [tensor]:
+            if sources and sources[0] is not None and not moving:
+                self._sources[id(output)] = sources[0]
+            for strand in strands:
+                check_fits(strand, output, call.name)
+            self._remember(output, shadow)
+
+    def constant(self, call: Call) -> None:
+        """Note outputs whose values follow from no other tensor."""
+        for output in call.outputs:
+            origin = f'a constant made by {self.where(call)}'
+            blank = any(word in call.name for word in ('zeros', 'empty'))
+            self._remember(output, Shadow(origin=origin, blank=blank))
 
     def axis(self, tensor: Tensor, axis: int) -> np.ndarray:
         """One atom per position along ``axis``, shape ``(size, )``.
@@ -185,16 +180,28 @@ class Tracer:
         for strand in self.shadow(tensor).along(axis):
             rows = channel_rows(strand, axis)
             heads = rows.max(1)
-            self.atoms.union(rows, heads[:, None])
+            if rows.shape[1] > 1:
+                self.atoms.union(rows, heads[:, None])
+                self.pixels.union(rows, heads[:, None])
             self.atoms.union(heads, chosen)
             chosen = np.where(chosen == NO_ATOM, heads, chosen)
         return chosen
 
+    def aligned(self, tensor: Tensor, ndim: int) -> list[Strand]:
+        """Strands of a tensor, left-padded to ``ndim`` axes."""
+        lead = (1,) * (ndim - tensor.dim())
+        strands = self.shadow(tensor).strands
+        return [s.reshape(lead + s.shape) for s in strands]
+
     # ------------------------------------------------------------- statements
+    @property
+    def module(self) -> str:
+        """Dotted name of the module that is running."""
+        return self.stack[-1][0] if self.stack else ''
+
     def where(self, call: Call) -> str:
         """Say module and operator for messages."""
-        module = self.stack[-1][0] if self.stack else ''
-        return f'{call.name} in {module or "the model"}'
+        return f'{call.name} in {self.module or "the model"}'
 
     def tie(self, first: np.ndarray, second: np.ndarray, why: str) -> None:
         """Union two channel axes; what meets a fixed position is frozen.
@@ -209,10 +216,41 @@ class Tracer:
         self.atoms.freeze(first[second == NO_ATOM], 'fixed-width', why)
         self.atoms.freeze(second[first == NO_ATOM], 'fixed-width', why)
 
-    def freeze(self, strands: Any, code: str, reason: str) -> None:
+    def merge(
+        self, strands: Sequence[Strand], new: Strand, where: str
+    ) -> list[Strand]:
+        """Tie ``new`` to every strand that varies along a common axis."""
+        apart = []
+        for strand in strands:
+            if set(varying(strand)) & set(varying(new)):
+                self.tie(strand, new, f'meets a fixed width at {where}')
+                new = joined(strand, new)
+            else:
+                apart.append(strand)
+        return [*apart, new]
+
+    def freeze(
+        self, strands: Iterable[Strand], code: str, reason: str
+    ) -> None:
         """Freeze every atom of the strands."""
         for strand in strands:
             self.atoms.freeze(strand, code, reason)
+
+    def produce(self, weight: Tensor, atoms: np.ndarray) -> None:
+        """Note that a layer makes these channels, with this weight.
+
+        It is named after the running module if the weight is its own, else
+        after the parameter that the weight follows from.
+        """
+        entry = self._sources.get(id(weight))
+        name = self.module
+        if entry is not None:
+            owners = [
+                full.removesuffix('weight').removesuffix('.')
+                for full in (entry.name, *entry.aliases)
+            ]
+            name = name if name in owners else owners[0]
+        self.producers.append((name, atoms))
 
     def charge(
         self,
@@ -239,33 +277,65 @@ class Tracer:
         """Apply the rule of one operator call."""
         self._used.update(id(t) for t in call.tensors)
         self._alive.append(call.out)
-        outputs = [t for t in tree_leaves(call.out) if isinstance(t, Tensor)]
-        if not outputs:  # a question about a tensor, such as its device
+        if not call.outputs:  # a question about a tensor, such as its device
             return
+        for tensor in call.tensors:
+            if id(tensor) not in self._shadows:
+                self._meet_unseen(tensor, call)
         rule = find_rule(call)
-        if rule is not None:
-            rule(self, call)
+        if rule is None:
+            self._give_up(call, 'has no rule')
             return
-        strands = [s for t in call.tensors for s in self.shadow(t).strands]
+        try:
+            rule(self, call)
+        except (LookupError, TypeError, ValueError) as error:
+            problem = f'{type(error).__name__}: {error}'
+            self._give_up(call, f'is used as its rule cannot read ({problem})')
+        for output in call.outputs:  # statistics and the like
+            if id(output) not in self._shadows:
+                self.set(call, [], output)
+
+    def _meet_unseen(self, tensor: Tensor, call: Call) -> None:
+        """Constants are lifted into the graph; anything else is suspicious."""
+        if not call.name.startswith('aten::lift_fresh'):
+            self.suspect(f'{self.where(call)} reads {_OUTSIDE}')
+        self._remember(tensor, Shadow(origin=_OUTSIDE, blank=True))
+
+    def _give_up(self, call: Call, why: str) -> None:
+        """What is not understood is never guessed."""
         self.freeze(
-            strands,
+            [s for t in call.tensors for s in self.shadow(t).strands],
             'unknown-operator',
-            f'{self.where(call)} has no rule, so the channels that reach it '
-            'keep their width',
+            f'{self.where(call)} {why}, so the channels that reach it keep '
+            'their width',
         )
-        origin = f'the output of {self.where(call)}, which has no rule'
+        origin = f'the output of {self.where(call)}, which {why}'
         dynamic = not all(self.is_weight(t) for t in call.tensors)
-        for tensor in outputs:
-            self._remember(tensor, Shadow(origin=origin), dynamic)
+        for tensor in call.outputs:
+            self._remember(tensor, Shadow(origin=origin, dynamic=dynamic))
+
+    def suspect(self, reason: str) -> None:
+        """Freeze every channel so far: any may have flowed unseen."""
+        for shadow in list(self._shadows.values()):
+            if shadow.dynamic:
+                reason_full = f'{reason}; these channels may have led to it'
+                self.freeze(shadow.strands, 'bypass', reason_full)
+
+    def reads(self, call: Call, tensor: Tensor) -> None:
+        """Note that a layer reads a tensor: somebody must have written it."""
+        shadow = self.shadow(tensor)
+        if shadow.blank:
+            self.suspect(
+                f'{self.where(call)} reads {shadow.origin}, which no traced '
+                'operator wrote'
+            )
 
     def enter(self, module: nn.Module, args: tuple) -> None:
         """Note that ``module`` is running."""
-        name = self._names.get(id(module))
-        if name is None:
-            name = self.stack[-1][0] if self.stack else ''
+        name = self._names.get(id(module), self.module)
         self.stack.append((name, module))
-        tensors = [t for t in tree_leaves(args) if isinstance(t, Tensor)]
         if id(module) in self._names and module._parameters:
+            tensors = _tensors_of(args)
             self._inputs_of.setdefault(id(module), []).extend(tensors)
             self._alive.append(tensors)
 
@@ -275,35 +345,37 @@ class Tracer:
 
     def finish(self, outputs: Any) -> None:
         """Freeze what leaves the model and what bypassed the dispatcher."""
-        for tensor in tree_leaves(outputs):
-            if isinstance(tensor, Tensor):
-                self.freeze(
-                    self.shadow(tensor).strands,
-                    'output',
-                    'its channels are an output of the model',
-                )
-        modules = dict(self.model.named_modules())
-        for module in modules.values():
-            missed = [
-                p
-                for p in module._parameters.values()
-                if p is not None and id(p) not in self._used
-            ]
-            if not missed or id(module) not in self._inputs_of:
-                continue
-            name = self._names[id(module)]
-            reason = (
-                f'{name} ({type(module).__name__}) computes outside the '
-                'traced operators (a compiled extension?)'
-            )
-            for tensor in self._inputs_of[id(module)]:
-                self.freeze(self.shadow(tensor).strands, 'bypass', reason)
-            for parameter in missed:
-                axes = self.parameters[id(parameter)].axes
-                self.freeze(axes, 'bypass', reason)
+        reason = 'its channels are an output of the model'
+        for tensor in _tensors_of(outputs):
+            shadow = self.shadow(tensor)
+            self.freeze(shadow.strands, 'output', reason)
+            if shadow.blank or id(tensor) not in self._shadows:
+                self.suspect(f'the model returns {shadow.origin}')
+        for name, module in self.model.named_modules():
+            if id(module) in self._inputs_of:
+                self._freeze_missed(name, module)
+
+    def _freeze_missed(self, name: str, module: nn.Module) -> None:
+        """A module ran, but no traced operator read its parameters."""
+        missed = [
+            p
+            for p in module._parameters.values()
+            if p is not None and id(p) not in self._used
+        ]
+        if not missed:
+            return
+        reason = (
+            f'{name} ({type(module).__name__}) computes outside the '
+            'traced operators (a compiled extension?)'
+        )
+        for tensor in self._inputs_of[id(module)]:
+            self.freeze(self.shadow(tensor).strands, 'bypass', reason)
+        for parameter in missed:
+            axes = self.parameters[id(parameter)].axes
+            self.freeze(axes, 'bypass', reason)
 
     @property
-    def unused(self) -> List[str]:
+    def unused(self) -> list[str]:
         """Names of parameters that the forward pass never touched."""
         return [
             entry.name
@@ -312,158 +384,8 @@ class Tracer:
         ]
 
 
-class _ObserverMode(TorchDispatchMode):
-    """Runs every operator, then tells the tracer."""
-
-    def __init__(self, tracer: Tracer) -> None:
-        super().__init__()
-        self.tracer = tracer
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple = (), kwargs: Any = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        out = func(*args, **kwargs)
-        name = func._schema.name
-        self.tracer.observe(Call(name, func, args, kwargs, out))
-        return out
+_OUTSIDE = 'a tensor made outside the traced operators'
 
 
-def _check_fits(strand: Strand, tensor: Tensor, name: str) -> None:
-    shape = tuple(tensor.shape)
-    fits = strand.ndim == len(shape) and all(
-        s in (1, size) for s, size in zip(strand.shape, shape)
-    )
-    if not fits:
-        raise GraphError(
-            f'{name}: its rule made a shadow of shape {strand.shape} for an '
-            f'output of shape {shape}. This is a defect of the rule; add the '
-            'modules around it to `exclude` and report it.'
-        )
-
-
-@contextlib.contextmanager
-def _untouched(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside; everything as it was afterwards."""
-    modules = list(model.modules())
-    attributes = [dict(m.__dict__) for m in modules]
-    training = [m.training for m in modules]
-    buffers = [{k: b for k, b in m._buffers.items()} for m in modules]
-    values = [
-        (b, b.detach().clone()) for m in modules for b in m._buffers.values()
-        if b is not None
-    ]
-    rng = torch.get_rng_state()
-    try:
-        model.eval()
-        yield
-    finally:
-        for module, saved in zip(modules, attributes):
-            module.__dict__.clear()
-            module.__dict__.update(saved)
-        for module, mode, saved_buffers in zip(modules, training, buffers):
-            module.training = mode
-            module._buffers.clear()
-            module._buffers.update(saved_buffers)
-        with torch.no_grad():
-            for buffer, value in values:
-                buffer.copy_(value)
-        torch.set_rng_state(rng)
-
-
-def call_model(
-    model: nn.Module,
-    inputs: Inputs,
-    forward: Optional[Callable[[nn.Module, Any], Any]] = None,
-) -> Any:
-    """Run a model on a tensor, positional (tuple) or keyword (dict) inputs."""
-    if forward is not None:
-        return forward(model, inputs)
-    if isinstance(inputs, dict):
-        return model(**inputs)
-    if isinstance(inputs, (tuple, list)):
-        return model(*inputs)
-    return model(inputs)
-
-
-def _run(
-    model: nn.Module,
-    inputs: Inputs,
-    forward: Optional[Callable],
-    fake: Optional[FakeTensorMode],
-) -> Tracer:
-    tracer = Tracer(model)
-    with contextlib.ExitStack() as context:
-        context.enter_context(torch.no_grad())
-        if fake is not None:
-            inputs = tree_map_only(Tensor, fake.from_tensor, inputs)
-            context.enter_context(fake)
-        leaves = [t for t in tree_leaves(inputs) if isinstance(t, Tensor)]
-        for tensor in leaves:
-            shadow = Shadow(origin="the model's input")
-            tracer._remember(tensor, shadow, True)
-        if leaves and leaves[0].dim() > 0:
-            tracer.batch_size = max(leaves[0].shape[0], 1)
-        hooks = [
-            register_module_forward_pre_hook(
-                lambda module, args: tracer.enter(module, args)
-            ),
-            register_module_forward_hook(
-                lambda module, args, out: tracer.leave(), always_call=True
-            ),
-        ]
-        try:
-            with _ObserverMode(tracer):
-                outputs = call_model(model, inputs, forward)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        tracer.finish(outputs)
-    return tracer
-
-
-def execute(
-    model: nn.Module,
-    inputs: Inputs,
-    forward: Optional[Callable[[nn.Module, Any], Any]] = None,
-) -> Tracer:
-    """Run ``model`` once on ``inputs`` in evaluation mode and observe it.
-
-    The model, its buffers and the random state are as before afterwards.
-
-    Args:
-        model (nn.Module): Any module.
-        inputs (Tensor | tuple | dict): Sample inputs, batch first.
-        forward (Callable, optional): Called as ``forward(model, inputs)``
-            where calling the model is not enough.
-
-    Returns:
-        Tracer: What was observed.
-
-    Raises:
-        GraphError: If the model cannot run on these inputs.
-    """
-    shapes = [
-        tuple(t.shape) for t in tree_leaves(inputs) if isinstance(t, Tensor)
-    ]
-    with _untouched(model):
-        try:
-            return _run(
-                model, inputs, forward, FakeTensorMode(allow_non_fake_inputs=True)
-            )
-        except GraphError:
-            raise
-        except Exception:  # values are needed: run on real tensors
-            pass
-    with _untouched(model):
-        try:
-            return _run(model, inputs, forward, None)
-        except GraphError:
-            raise
-        except Exception as error:
-            raise GraphError(
-                f'{type(model).__name__} cannot run on inputs of shape '
-                f'{shapes}: {type(error).__name__}: {error}. Give an input '
-                'that the model accepts (`input_shape` in a config, without '
-                'the batch axis).'
-            ) from error
+def _tensors_of(tree: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]

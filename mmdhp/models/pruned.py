@@ -16,7 +16,9 @@ from mmdhp.surgery.resizing import named_tensors, resize, resize_on_load
 
 @MODELS.register_module(name='Pruned')
 def build_pruned(
-    architecture: dict, channels: Optional[str] = None
+    architecture: dict,
+    channels: Optional[str] = None,
+    data_preprocessor: Optional[dict] = None,
 ) -> nn.Module:
     """Build an architecture that loads checkpoints of any widths.
 
@@ -28,6 +30,8 @@ def build_pruned(
         channels (str, optional): Path of an exported ``channels.json``; the
             model has its widths at once. Otherwise it gets them when a
             checkpoint is loaded.
+        data_preprocessor (dict, optional): The Runner passes that of the
+            config; the architecture gets it unless it has one.
 
     Returns:
         nn.Module: The architecture.
@@ -38,6 +42,9 @@ def build_pruned(
     Examples:
         >>> model = dict(type='mmdhp.Pruned', architecture=dict(...))
     """
+    architecture = dict(architecture)
+    if data_preprocessor is not None:
+        architecture.setdefault('data_preprocessor', data_preprocessor)
     model = ROOT_MODELS.build(architecture)
     if channels is not None:
         with open(channels, encoding='utf-8') as file:

@@ -1,4 +1,5 @@
 """Surgery: shrink, rebuild from a checkpoint, and the proof of both."""
+
 from .rebuild import rebuild
 from .resizing import refresh, resize, resize_on_load, state_shapes
 from .shrink import shrink, take

@@ -1,5 +1,7 @@
 """Load a pruned checkpoint into the architecture it was pruned from."""
-from typing import Any, Mapping
+
+from collections.abc import Mapping
+from typing import Any
 
 from torch import nn
 

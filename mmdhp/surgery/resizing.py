@@ -3,38 +3,52 @@
 This file depends on PyTorch only: an exported model carries a copy of it, so
 that it loads where ``mmdhp`` is not installed.
 """
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Tuple
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
-Shapes = Mapping[str, Tuple[int, ...]]
+Shapes = Mapping[str, tuple[int, ...]]
 
 
-def named_tensors(model: nn.Module) -> Iterator[Tuple[str, Tensor]]:
+def named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Parameters and persistent buffers by state-dict name, aliases too."""
     for prefix, module in model.named_modules(remove_duplicate=False):
-        for name, tensor in (*module._parameters.items(), *module._buffers.items()):
-            if tensor is not None and name not in module._non_persistent_buffers_set:
+        for name, tensor in (
+            *module._parameters.items(),
+            *module._buffers.items(),
+        ):
+            if (
+                tensor is not None
+                and name not in module._non_persistent_buffers_set
+            ):
                 yield f'{prefix}.{name}' if prefix else name, tensor
 
 
-def mismatches(model: nn.Module, shapes: Shapes) -> List[str]:
+def mismatches(model: nn.Module, shapes: Shapes) -> list[str]:
     """Why ``shapes`` cannot be widths of ``model``, one line per tensor.
 
-    Only the first two axes of a tensor may differ: channels, never kernels.
+    A tensor keeps its number of axes, and a convolution its kernel.
     """
     own = {name: tuple(t.shape) for name, t in named_tensors(model)}
+    kernels = {
+        f'{prefix}.weight'.lstrip('.')
+        for prefix, module in model.named_modules(remove_duplicate=False)
+        if isinstance(module, _ConvNd)
+    }
     problems = [f'{name}: missing' for name in own if name not in shapes]
     for name, shape in shapes.items():
         if name not in own:
             problems.append(f'{name}: unknown to the architecture')
-        elif len(shape) != len(own[name]) or shape[2:] != own[name][2:]:
-            problems.append(
-                f'{name}: shape {tuple(shape)} against {own[name]}'
-            )
+            continue
+        fixed = slice(2, None) if name in kernels else slice(0)
+        old = own[name]
+        if len(shape) != len(old) or tuple(shape[fixed]) != old[fixed]:
+            problems.append(f'{name}: shape {tuple(shape)} against {old}')
     return problems
 
 
@@ -76,6 +90,8 @@ def resize(model: nn.Module, shapes: Shapes) -> nn.Module:
 def resize_on_load(model: nn.Module) -> nn.Module:
     """Let ``model.load_state_dict`` accept other widths, in place.
 
+    Missing and unexpected keys are treated as ever, by ``strict``.
+
     Returns:
         nn.Module: ``model``, the same object.
     """
@@ -84,13 +100,13 @@ def resize_on_load(model: nn.Module) -> nn.Module:
 
 
 def _resize_hook(
-    module: nn.Module, state_dict: Dict[str, Tensor], prefix: str, *_: Any
+    module: nn.Module, state_dict: dict[str, Tensor], prefix: str, *_: Any
 ) -> None:
-    shapes = {
-        name[len(prefix) :]: tuple(tensor.shape)
-        for name, tensor in state_dict.items()
-        if name.startswith(prefix) and isinstance(tensor, Tensor)
-    }
+    shapes = {name: tuple(t.shape) for name, t in named_tensors(module)}
+    for name in shapes:
+        tensor = state_dict.get(prefix + name)
+        if isinstance(tensor, Tensor):
+            shapes[name] = tuple(tensor.shape)
     resize(module, shapes)
 
 
@@ -111,9 +127,7 @@ def refresh(model: nn.Module) -> None:
                 _mirror(module, name, value)
 
 
-def _mirror(
-    module: nn.Module, name: str, value: Callable[[Any], Any]
-) -> None:
+def _mirror(module: nn.Module, name: str, value: Callable[[Any], Any]) -> None:
     if hasattr(module, name):
         try:
             setattr(module, name, value(module))
@@ -171,7 +185,7 @@ def _fix_embedding(layer: Any) -> None:
     layer.embedding_dim = layer.weight.shape[1]
 
 
-_FIXES: Dict[type, Callable[[Any], None]] = {
+_FIXES: dict[type, Callable[[Any], None]] = {
     _ConvNd: _fix_conv,
     nn.Linear: _fix_linear,
     _NormBase: _fix_batch_norm,
@@ -182,7 +196,7 @@ _FIXES: Dict[type, Callable[[Any], None]] = {
 }
 
 # Attributes by which OpenMMLab's modules repeat a child's width.
-_MIRRORS: Dict[str, Dict[str, Callable[[Any], Any]]] = {
+_MIRRORS: dict[str, dict[str, Callable[[Any], Any]]] = {
     'ConvModule': {
         'in_channels': lambda m: m.conv.in_channels,
         'out_channels': lambda m: m.conv.out_channels,
@@ -212,7 +226,7 @@ _MIRRORS: Dict[str, Dict[str, Callable[[Any], Any]]] = {
 }
 
 
-def state_shapes(state_dict: Mapping[str, Any]) -> Dict[str, Tuple[int, ...]]:
+def state_shapes(state_dict: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     """Shapes of all tensors of a state dict."""
     return {
         name: tuple(value.shape)

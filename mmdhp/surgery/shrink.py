@@ -1,5 +1,6 @@
 """Remove units from a model for good."""
-from typing import Dict, Mapping, Tuple
+
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +9,7 @@ from mmdhp.graph import ChannelGraph, GraphError
 
 from .resizing import refresh
 
-Positions = Mapping[Tuple[str, int], Tensor]
+Positions = Mapping[tuple[str, int], Tensor]
 
 
 def take(tensor: Tensor, name: str, positions: Positions) -> Tensor:
@@ -62,15 +63,22 @@ def shrink(model: nn.Module, graph: ChannelGraph, keep: Tensor) -> nn.Module:
     return model
 
 
-def _tensors(model: nn.Module) -> Dict[str, Tensor]:
+def _tensors(model: nn.Module) -> dict[str, Tensor]:
     return {**dict(model.named_parameters()), **dict(model.named_buffers())}
 
 
 def _check_model(tensors: Mapping[str, Tensor], graph: ChannelGraph) -> None:
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     wrong = [
-        f'{name}: {tuple(tensor.shape)} against {graph.shapes.get(name)}'
-        for name, tensor in tensors.items()
-        if tuple(tensor.shape) != graph.shapes.get(name)
+        f'{name}: {shape} against {graph.shapes.get(name)}'
+        for name, shape in shapes.items()
+        if shape != graph.shapes.get(name)
+    ]
+    wrong += [
+        f'{member.name}: missing'
+        for group in graph.groups
+        for member in group.members
+        if member.name not in shapes
     ]
     if wrong:
         raise GraphError(

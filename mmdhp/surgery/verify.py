@@ -1,6 +1,7 @@
 """Proof that a trace is right: masked output equals shrunk output."""
+
 import copy
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Optional
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ def mask(model: nn.Module, graph: ChannelGraph, keep: Tensor) -> None:
         graph (ChannelGraph): Its graph.
         keep (Tensor): bool mask, shape ``(U, )``.
     """
-    tensors: Dict[str, Tensor] = dict(model.named_parameters())
+    tensors: dict[str, Tensor] = dict(model.named_parameters())
     tensors.update(model.named_buffers())
     gates = graph.extend(graph.check_keep(keep))
     for (name, axis), units in graph.axis_units.items():
@@ -59,7 +60,9 @@ def verify(
         infinity where shapes or output structure differ or a value is not
         finite.
     """
-    masked, shrunk = copy.deepcopy(model).eval(), copy.deepcopy(model).eval()
+    masked, shrunk = copy.deepcopy(model), copy.deepcopy(model)
+    for twin in (masked, shrunk):
+        twin.eval()  # OpenMMLab's backbones return nothing here
     mask(masked, graph, keep)
     shrink(shrunk, graph, keep)
     with torch.no_grad():
@@ -73,13 +76,13 @@ def verify(
 
 def _outputs(
     model: nn.Module, inputs: Inputs, forward: Optional[Callable]
-) -> List[Tensor]:
+) -> list[Tensor]:
     leaves = tree_leaves(call_model(model, inputs, forward))
     return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
 
 
 def _difference(
-    expected: List[Tensor], found: List[Tensor], relative: bool
+    expected: list[Tensor], found: list[Tensor], relative: bool
 ) -> float:
     if [t.shape for t in expected] != [t.shape for t in found]:
         return float('inf')

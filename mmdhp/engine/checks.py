@@ -1,0 +1,104 @@
+"""What must hold before a run may go on."""
+
+import zlib
+from collections.abc import Mapping
+from typing import Union
+
+import torch
+from mmengine import dist
+from torch import Tensor, nn
+
+from mmdhp.graph import ChannelGraph
+from mmdhp.surgery import verify
+
+TOLERANCE = 1e-3  # largest relative difference, for single precision
+
+
+def check_ranks_agree(decision: Union[str, Tensor]) -> None:
+    """Compare a decision over all processes.
+
+    Args:
+        decision (str | Tensor): Text, or a bool mask of shape ``(U, )``.
+
+    Raises:
+        RuntimeError: On every process, if any decided differently.
+    """
+    if isinstance(decision, Tensor):
+        content = decision.to(torch.uint8).cpu().numpy().tobytes()
+        shown = f'keeps {int(decision.sum())} units'
+    else:
+        content, shown = decision.encode(), f'has {decision}'
+    own = zlib.crc32(content)
+    hashes = torch.tensor([own, -own], dtype=torch.float64)
+    dist.all_reduce(hashes, op='max')
+    if hashes[0] != -hashes[1]:
+        raise RuntimeError(
+            f'Processes of the search disagree: rank {dist.get_rank()} '
+            f'{shown} (hash {own}), another one decided differently. The '
+            'search variables have diverged: check that all ranks run the '
+            'same config and that no hook changes gradients on one rank only.'
+        )
+
+
+def check_exact(
+    model: nn.Module,
+    graph: ChannelGraph,
+    keep: Tensor,
+    input_shape: tuple[int, ...],
+) -> float:
+    """Prove on random input that cutting changes nothing but zeros.
+
+    Args:
+        model (nn.Module): The search model, before the cut.
+        graph (ChannelGraph): Its graph.
+        keep (Tensor): bool mask, shape ``(U, )``.
+        input_shape (tuple[int]): Without the batch axis.
+
+    Returns:
+        float: Relative difference of masked and shrunk output, the largest
+        of all processes.
+
+    Raises:
+        RuntimeError: On every process, if it is too large; the model is not
+            changed.
+    """
+    device = next(model.parameters()).device
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.rand(2, *input_shape, generator=generator).to(device)
+    worst = torch.tensor(verify(model, graph, keep, inputs, relative=True))
+    dist.all_reduce(worst, op='max')
+    difference = float(worst)
+    if not difference <= TOLERANCE:
+        raise RuntimeError(
+            f'The pruned {type(model).__name__} differs from the masked one '
+            f'by {difference:.3g} (relative), more than {TOLERANCE:g}: the '
+            'channel graph is wrong for this architecture. Nothing was cut. '
+            'Find the module with `mmdhp.verify`, one group at a time, and '
+            'add it to `exclude`.'
+        )
+    return difference
+
+
+def check_unpruned(state_dict: Mapping[str, Tensor], graph: ChannelGraph) -> None:
+    """Refuse a pruned checkpoint where a search is to start.
+
+    Layers that do not hold prunable channels may differ, as a classifier for
+    other classes does.
+
+    Raises:
+        ValueError: Naming tensors that are narrower than the model's.
+    """
+    narrow = []
+    for (name, axis), units in graph.axis_units.items():
+        found = state_dict.get(name)
+        if found is None or axis >= found.dim():
+            continue
+        if (units < graph.num_units).any() and found.shape[axis] < len(units):
+            narrow.append(f'{name}: {found.shape[axis]} of {len(units)}')
+    if narrow:
+        raise ValueError(
+            '`load_from` names a model that is pruned already (channels of '
+            f'{"; ".join(narrow[:3])}). Continue its run with --resume, or '
+            "fine-tune it as model=dict(type='mmdhp.Pruned', "
+            'architecture=...) without a pruner.'
+        )

@@ -1,0 +1,103 @@
+"""Length and schedule of a stage, in the train loop's own unit."""
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from mmengine.optim import OptimWrapper
+from mmengine.runner import Runner
+
+
+def by_epoch(runner: Runner) -> bool:
+    """Whether the train loop counts epochs."""
+    return hasattr(runner.train_loop, 'run_epoch')
+
+
+def unit(runner: Runner) -> str:
+    """What the train loop counts, ``'epochs'`` or ``'iterations'``."""
+    return 'epochs' if by_epoch(runner) else 'iterations'
+
+
+def position(runner: Runner) -> int:
+    """Where training stands, in the loop's own unit."""
+    return runner.epoch if by_epoch(runner) else runner.iter
+
+
+def loop_length(runner: Runner) -> int:
+    """Length of training in the loop's own unit."""
+    loop = runner.train_loop
+    return loop.max_epochs if by_epoch(runner) else loop.max_iters
+
+
+def set_loop_length(runner: Runner, length: int) -> None:
+    """Change the length of training, in the loop's own unit."""
+    loop = runner.train_loop
+    if by_epoch(runner):
+        loop._max_epochs = length
+        loop._max_iters = length * len(loop.dataloader)
+    else:
+        loop._max_iters = length
+    runner.message_hub.update_info('max_epochs', loop.max_epochs)
+    runner.message_hub.update_info('max_iters', loop.max_iters)
+
+
+@contextmanager
+def temporary_length(runner: Runner, length: int) -> Iterator[None]:
+    """Pretend that training has some length, for what derives from it."""
+    saved = loop_length(runner)
+    set_loop_length(runner, length)
+    try:
+        yield
+    finally:
+        set_loop_length(runner, saved)
+
+
+def start_stage(
+    runner: Runner, wrapper: OptimWrapper, schedulers: Any, length: int
+) -> None:
+    """Install an optimizer wrapper, and schedulers that start now.
+
+    Args:
+        runner (Runner): It trains with both from now on.
+        wrapper (OptimWrapper): As built, with the config's learning rate.
+        schedulers (dict | list | None): As in an MM config.
+        length (int): Of the stage, in the loop's own unit.
+    """
+    runner.optim_wrapper = wrapper
+    runner.param_schedulers = []
+    runner.scale_lr(wrapper, runner.auto_scale_lr)
+    with temporary_length(runner, length):
+        runner.param_schedulers = runner.build_param_scheduler(
+            copy.deepcopy(schedulers or [])
+        )
+
+
+def search_length(runner: Runner, search: dict, fine_tune: int) -> int:
+    """Length of the search, in the loop's own unit.
+
+    Args:
+        runner (Runner): The runner.
+        search (dict): With ``max_epochs`` or ``max_iters``, or neither: then
+            it is 20 % of the fine-tuning.
+        fine_tune (int): Length of the fine-tuning.
+
+    Raises:
+        ValueError: If it is given in the other unit, or is no number above 0.
+    """
+    right, wrong = 'max_epochs', 'max_iters'
+    if not by_epoch(runner):
+        right, wrong = wrong, right
+    if wrong in search:
+        raise ValueError(
+            f'PruningHook: search has {wrong}={search[wrong]!r}, but '
+            f'{type(runner.train_loop).__name__} counts {unit(runner)}; give '
+            f'search=dict({right}=...).'
+        )
+    length = search.get(right, max(fine_tune // 5, 1))
+    if isinstance(length, bool) or not isinstance(length, int) or length < 1:
+        raise ValueError(
+            f'PruningHook: search {right} is {length!r}, but a whole number '
+            'of at least 1 is needed.'
+        )
+    return length

@@ -1,0 +1,319 @@
+"""From what a tracer saw to a channel graph: units, groups, reasons."""
+
+import difflib
+import fnmatch
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Optional
+
+import numpy as np
+from torch import nn
+
+from .channel_graph import ChannelGraph, ChannelGroup, FrozenGroup, Member
+from .errors import GraphError
+from .execution import Forward, Inputs, execute
+from .shadow import NO_ATOM, AtomTable, Grid, LayerRecord, Reason, channel_rows
+from .tracer import Tracer
+
+
+def trace(
+    model: nn.Module,
+    inputs: Inputs,
+    *,
+    forward: Optional[Forward] = None,
+    exclude: Sequence[str] = (),
+    tie: Sequence[Sequence[str]] = (),
+) -> ChannelGraph:
+    """Find the channel units and groups of any module.
+
+    The model runs once, in evaluation mode, on fake tensors; it is as before
+    afterwards.
+
+    Args:
+        model (nn.Module): Any module.
+        inputs (Tensor | tuple | dict): Sample inputs with a batch axis of at
+            least 2; positional if a tuple, keyword if a dict.
+        forward (Callable, optional): Called as ``forward(model, inputs)``
+            where ``model(inputs)`` is not the right call.
+        exclude (Sequence[str]): Name patterns (``'head'``, ``'layer?.0'``) of
+            modules whose output channels stay, with all modules inside.
+        tie (Sequence[Sequence[str]]): Lists of name patterns of modules whose
+            output channels belong together, unit by unit.
+
+    Returns:
+        ChannelGraph: Groups, frozen groups with reasons, and cost.
+
+    Raises:
+        GraphError: If the model cannot run on ``inputs``, or modules to tie
+            have different numbers of units.
+        KeyError: If a pattern matches no module.
+
+    Examples:
+        >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 5, 3))
+        >>> graph = trace(net, torch.zeros(2, 3, 9, 7))
+        >>> [(group.name, group.size) for group in graph.groups]
+        [('0', 8)]
+        >>> graph.macs(graph.random_keep(0.5)) / graph.macs()
+        0.5
+    """
+    tracer = execute(model, inputs, forward)
+    _freeze_excluded(tracer, exclude)
+    labels = _resolve(tracer)
+    if tie:
+        _tie_declared(tracer, labels, tie)
+        labels = _resolve(tracer)
+    return _build(tracer, labels)
+
+
+def _matching_producers(
+    tracer: Tracer, pattern: str, option: str
+) -> list[tuple[str, np.ndarray]]:
+    """Producers in the modules whose name matches a pattern."""
+    names = [name for name, _ in tracer.model.named_modules()]
+    names += [name for name, _ in tracer.producers if name not in names]
+    if not fnmatch.filter(names, pattern):
+        near = difflib.get_close_matches(pattern, names, 3, 0.0)
+        raise KeyError(
+            f'{option}: {pattern!r} matches no module; the nearest names are '
+            f'{near}.'
+        )
+    return [
+        (name, rows)
+        for name, rows in tracer.producers
+        if fnmatch.fnmatchcase(name, pattern)
+        or fnmatch.fnmatchcase(name, f'{pattern}.*')
+    ]
+
+
+def _freeze_excluded(tracer: Tracer, exclude: Sequence[str]) -> None:
+    for pattern in exclude:
+        for name, rows in _matching_producers(tracer, pattern, 'exclude'):
+            reason = f'{name} matches {pattern!r} of `exclude`'
+            tracer.atoms.freeze(rows, 'excluded', reason)
+
+
+def _tie_declared(
+    tracer: Tracer, labels: np.ndarray, tie: Sequence[Sequence[str]]
+) -> None:
+    """Union the units of modules that the user declares to be one group."""
+    for patterns in tie:
+        producers = [
+            producer
+            for pattern in patterns
+            for producer in _matching_producers(tracer, pattern, 'tie')
+        ]
+        units = [
+            (name, _unique(labels[rows[rows != NO_ATOM]]))
+            for name, rows in producers
+        ]
+        if len({len(own) for _, own in units}) > 1:
+            sizes = ', '.join(f'{name}: {len(own)}' for name, own in units)
+            raise GraphError(
+                f'tie: {list(patterns)} have different numbers of units '
+                f'({sizes}), so they cannot be one group.'
+            )
+        for _, own in units[1:]:
+            tracer.atoms.union(own, units[0][1])
+
+
+def _unique(values: np.ndarray) -> np.ndarray:
+    """Distinct values in order of appearance."""
+    _, first = np.unique(values, return_index=True)
+    return values[np.sort(first)]
+
+
+# ------------------------------------------------------------------ components
+def _resolve(tracer: Tracer) -> np.ndarray:
+    """Label components; keep every split axis rectangular.
+
+    Where the model's code splits a channel axis into several, channels may be
+    removed only along the one whose size that code leaves open.
+    """
+    grids = [_OpenGrid(grid, tracer.pixels.labels()) for grid in tracer.grids]
+    while True:
+        labels = tracer.atoms.labels()
+        for grid in grids:
+            grid.tie(tracer.atoms, labels)
+        if np.array_equal(tracer.atoms.labels(), labels):
+            break
+    for grid in grids:
+        if len(np.unique(_look_up(labels, grid.rows))) == 1:
+            tracer.atoms.freeze(grid.rows, 'split', grid.reason)
+    return labels
+
+
+class _OpenGrid:
+    """A grid and its open axis.
+
+    Args:
+        grid (Grid): The grid.
+        in_space (ndarray): Labels of what later lies side by side in space:
+            sub-pixels, whose number the code must fix.
+    """
+
+    def __init__(self, grid: Grid, in_space: np.ndarray) -> None:
+        axis = grid.open_axis
+        if not grid.spelled:
+            known = _look_up(in_space, grid.strand)
+            laid = [a for a in grid.axes if _constant_beside(known, a)]
+            axis = laid[0] if laid else axis
+        self.rows = channel_rows(grid.strand, axis)
+        self.reason = (
+            f'{grid.where} splits them into a fixed number of pieces, which '
+            'all need all of them'
+        )
+
+    def tie(self, atoms: AtomTable, labels: np.ndarray) -> None:
+        """Tie what lies beside each other, unless it is tied already."""
+        known = _look_up(labels, self.rows)
+        if (known == known[:, :1]).all():
+            return
+        atoms.union(self.rows, self.rows.max(1, keepdims=True))
+        if (self.rows == NO_ATOM).any():
+            reason = 'shares a reshaped axis with fixed channels'
+            atoms.freeze(self.rows, 'fixed-width', reason)
+
+
+def _look_up(labels: np.ndarray, atoms: np.ndarray) -> np.ndarray:
+    return np.where(atoms == NO_ATOM, NO_ATOM, labels[atoms])
+
+
+def _constant_beside(known: np.ndarray, axis: int) -> bool:
+    """Whether ``known`` varies along ``axis`` only."""
+    rows = channel_rows(known, axis)
+    return bool((rows == rows[:, :1]).all())
+
+
+@dataclass
+class _Birth:
+    """Components born together, on their way to become a group."""
+
+    producer: str
+    reason: Optional[Reason] = None
+    labels: list[int] = field(default_factory=list)
+
+
+def _producers(tracer: Tracer) -> Iterator[tuple[str, np.ndarray, bool]]:
+    """Name, atoms and ownership, in the order in which channels appear.
+
+    Both axes of a conv or linear weight follow what was produced: channels
+    that no layer makes belong to the first that reads them.
+    """
+    for name, atoms in tracer.producers:
+        yield name, atoms, True
+    for layer in tracer.layers:
+        if layer.kind == 'weight':
+            for atoms in (layer.columns, layer.rows):
+                yield f'{layer.module}:input', atoms, False
+
+
+def _births(tracer: Tracer, labels: np.ndarray) -> list[_Birth]:
+    """Prunable births, then frozen ones, one per reason."""
+    unowned = ('no-producer', 'no traced layer produces these channels')
+    reasons = tracer.atoms.reasons(labels)
+    birth_of = _birth_labels(tracer, labels)
+    births: dict[tuple[int, Optional[Reason]], _Birth] = {}
+    seen = set()
+    for name, atoms, owned in _producers(tracer):
+        for label in labels[atoms[atoms != NO_ATOM]].tolist():
+            if label in seen:
+                continue
+            seen.add(label)
+            reason = reasons.get(label, None if owned else unowned)
+            key = (int(birth_of[label]), reason)
+            birth = births.setdefault(key, _Birth(name, reason))
+            birth.labels.append(label)
+    found = list(births.values())
+    for birth in found:
+        if birth.reason is None and len(birth.labels) == 1:
+            reason_text = 'all these channels are tied to each other'
+            birth.reason = ('tied', reason_text)
+    return sorted(found, key=lambda birth: birth.reason is not None)
+
+
+def _birth_labels(tracer: Tracer, labels: np.ndarray) -> np.ndarray:
+    """Label of the birth of every component."""
+    table = AtomTable()
+    table.allocate(tracer.atoms.size)
+    produced = np.zeros(tracer.atoms.size, bool)
+    for _, atoms, owned in _producers(tracer):
+        own = labels[atoms[atoms != NO_ATOM]]
+        if owned:
+            produced[own] = True
+        else:
+            own = own[~produced[own]]
+        table.union(own, own[:1])
+    return table.labels()
+
+
+# ----------------------------------------------------------------------- graph
+def _build(tracer: Tracer, labels: np.ndarray) -> ChannelGraph:
+    births = _births(tracer, labels)
+    ordered = [label for birth in births for label in birth.labels]
+    unit_of = np.full(tracer.atoms.size, len(ordered))  # of a component
+    unit_of[ordered] = np.arange(len(ordered))
+    unit_of = unit_of[labels]  # of an atom
+    entries = list(tracer.parameters.values())
+    axis_units, members, shapes = {}, {}, {}
+    for entry in entries:
+        names = (entry.name, *entry.aliases)
+        shapes.update(dict.fromkeys(names, tuple(entry.tensor.shape)))
+        for axis, atoms in enumerate(entry.axes):
+            units = unit_of[atoms]
+            if (units < len(ordered)).any():
+                members[entry.name, axis] = units
+                axis_units.update({(name, axis): units for name in names})
+    groups, frozen = _groups(births, members)
+    return ChannelGraph(
+        groups,
+        frozen,
+        axis_units,
+        shapes,
+        [entry.name for entry in entries if entry.trainable],
+        [
+            _layer_units(layer, unit_of, len(ordered))
+            for layer in tracer.layers
+        ],
+        tracer.unused,
+    )
+
+
+def _layer_units(
+    layer: LayerRecord, unit_of: np.ndarray, constant: int
+) -> tuple:
+    rows, columns = (
+        tuple(np.where(atoms == NO_ATOM, constant, unit_of[atoms]).tolist())
+        for atoms in (layer.rows, layer.columns)
+    )
+    return (layer.kind, layer.module, layer.factor, rows, columns)
+
+
+def _groups(
+    births: Sequence[_Birth],
+    members: Mapping[tuple[str, int], np.ndarray],
+) -> tuple[list[ChannelGroup], list[FrozenGroup]]:
+    sizes = [len(birth.labels) for birth in births]
+    stops = np.cumsum(sizes, dtype=int).tolist()
+    held: list[list[Member]] = [[] for _ in births]
+    owner_of_unit = np.repeat(np.arange(len(births)), sizes)
+    for key, units in members.items():
+        known = units[units < len(owner_of_unit)]
+        for owner in np.unique(owner_of_unit[known]).tolist():
+            start, stop = stops[owner] - sizes[owner], stops[owner]
+            module, _, parameter = key[0].rpartition('.')
+            member = Member(module, parameter, key[1], units, start, stop)
+            held[owner].append(member)
+    groups: list[ChannelGroup] = []
+    frozen: list[FrozenGroup] = []
+    names: dict[str, int] = {}
+    for birth, size, stop, own in zip(births, sizes, stops, held):
+        name, start = birth.producer, stop - size
+        if birth.reason is None:
+            names[name] = names.get(name, 0) + 1
+            if names[name] > 1:
+                name = f'{name}:{names[name]}'
+            groups.append(ChannelGroup(name, size, start, tuple(own)))
+        else:
+            held_by = (name, size, start, tuple(own))
+            frozen.append(FrozenGroup(*held_by, *birth.reason))
+    return groups, frozen

@@ -1,0 +1,220 @@
+"""Shadow execution: run a model once under a tracer, and leave no trace.
+
+The model runs on fake tensors (shapes only, no arithmetic) under a dispatch
+mode that sees every operator. A model whose Python code looks at values is
+run once more on real tensors, on the path that those values take.
+"""
+
+import contextlib
+import logging
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from typing import Any, Callable, Optional, Union
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.modules.module import (
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+)
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from .errors import GraphError
+from .shadow import Call, Spelling
+from .tracer import Tracer
+
+Inputs = Union[Tensor, tuple, list, dict]
+Forward = Callable[[nn.Module, Any], Any]
+
+
+class _SpellingMode(TorchFunctionMode):
+    """Notes how Python code spells the operators it calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spelling = Spelling()
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: Any = None
+    ) -> Any:
+        outer = self.spelling
+        self.spelling = Spelling(getattr(func, '__name__', ''), args)
+        try:
+            return func(*args, **(kwargs or {}))
+        finally:
+            self.spelling = outer
+
+
+class _ObserverMode(TorchDispatchMode):
+    """Runs every operator, then tells the tracer."""
+
+    def __init__(self, tracer: Tracer, spelled: _SpellingMode) -> None:
+        super().__init__()
+        self.tracer = tracer
+        self.spelled = spelled
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        name = func._schema.name
+        spelling = self.spelled.spelling
+        self.tracer.observe(Call(name, func, args, kwargs, out, spelling))
+        return out
+
+
+def call_model(
+    model: nn.Module, inputs: Inputs, forward: Optional[Forward] = None
+) -> Any:
+    """Run a model on a tensor, positional (tuple) or keyword (dict) inputs."""
+    if forward is not None:
+        return forward(model, inputs)
+    if isinstance(inputs, dict):
+        return model(**inputs)
+    if isinstance(inputs, (tuple, list)):
+        return model(*inputs)
+    return model(inputs)
+
+
+def execute(
+    model: nn.Module, inputs: Inputs, forward: Optional[Forward] = None
+) -> Tracer:
+    """Run ``model`` once on ``inputs`` in evaluation mode and observe it.
+
+    The model, its buffers and the random state are as before afterwards.
+
+    Args:
+        model (nn.Module): Any module.
+        inputs (Tensor | tuple | dict): Sample inputs, batch first.
+        forward (Callable, optional): Called as ``forward(model, inputs)``
+            where calling the model is not enough.
+
+    Returns:
+        Tracer: What was observed.
+
+    Raises:
+        GraphError: If the model cannot run on these inputs.
+    """
+    fake = FakeTensorMode(allow_non_fake_inputs=True)
+    with contextlib.suppress(Exception):  # values are needed: run for real
+        with _quiet(), _untouched(model, list(model.buffers())):
+            return _run(model, inputs, forward, fake)
+    try:
+        with _untouched(model, [*model.parameters(), *model.buffers()]):
+            return _run(model, inputs, forward, None)
+    except GraphError:
+        raise
+    except Exception as error:
+        shapes = [
+            tuple(leaf.shape)
+            for leaf in tree_leaves(inputs)
+            if isinstance(leaf, Tensor)
+        ]
+        raise GraphError(
+            f'{type(model).__name__} cannot run on inputs of shape '
+            f'{shapes}: {type(error).__name__}: {error}. Give an input '
+            'that the model accepts (`input_shape` in a config, without '
+            'the batch axis).'
+        ) from error
+
+
+def _run(
+    model: nn.Module,
+    inputs: Inputs,
+    forward: Optional[Forward],
+    fake: Optional[FakeTensorMode],
+) -> Tracer:
+    with contextlib.ExitStack() as context:
+        context.enter_context(torch.inference_mode(False))
+        context.enter_context(torch.no_grad())
+        if fake is not None:
+            inputs = tree_map_only(Tensor, fake.from_tensor, inputs)
+            context.enter_context(fake)
+        tracer = Tracer(model, inputs)
+        for hook in (
+            register_module_forward_pre_hook(
+                lambda module, args: tracer.enter(module, args)
+            ),
+            register_module_forward_hook(
+                lambda module, args, out: tracer.leave(), always_call=True
+            ),
+        ):
+            context.callback(hook.remove)
+        spelled = context.enter_context(_SpellingMode())
+        context.enter_context(_ObserverMode(tracer, spelled))
+        outputs = call_model(model, inputs, forward)
+        tracer.finish(outputs)
+    return tracer
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep PyTorch from reporting what fake tensors cannot do."""
+    logger = logging.getLogger('torch._subclasses.fake_tensor')
+    disabled = logger.disabled
+    logger.disabled = True
+    try:
+        yield
+    finally:
+        logger.disabled = disabled
+
+
+@contextlib.contextmanager
+def _untouched(model: nn.Module, tensors: list[Tensor]) -> Iterator[None]:
+    """Evaluation mode inside; everything as it was afterwards.
+
+    Args:
+        model (nn.Module): The model.
+        tensors (list[Tensor]): Tensors whose values a run may change.
+    """
+    modules = list(model.modules())
+    saved = [_Snapshot(vars(module)) for module in modules]
+    flags = [(p, p.requires_grad) for p in model.parameters()]
+    values = [(t, t.detach().clone()) for t in tensors]
+    state = torch.get_rng_state()
+    try:
+        model.eval()
+        yield
+    finally:
+        for snapshot in saved:
+            snapshot.restore()
+        for parameter, flag in flags:
+            parameter.requires_grad_(flag)
+        for tensor, value in values:
+            tensor.data.copy_(value)
+        torch.set_rng_state(state)
+
+
+class _Snapshot:
+    """Content of nested lists and dicts, without copying what they hold."""
+
+    def __init__(self, root: Any) -> None:
+        self.saved: dict[int, tuple[Any, Any]] = {}
+        pending = [root]
+        while pending:
+            container = pending.pop()
+            if id(container) in self.saved:
+                continue
+            self.saved[id(container)] = (container, container.copy())
+            pending += [
+                value
+                for value in _values(container)
+                if type(value) in (dict, OrderedDict, list)
+            ]
+
+    def restore(self) -> None:
+        """Put the content back, in place."""
+        for container, content in self.saved.values():
+            container.clear()
+            if isinstance(container, dict):
+                container.update(content)
+            else:
+                container.extend(content)
+
+
+def _values(container: Any) -> Iterable[Any]:
+    return container.values() if isinstance(container, dict) else container

@@ -1,0 +1,364 @@
+"""Rules of operators that move values: views, pieces, reordering."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from torch import Tensor
+
+from .shadow import (
+    NO_ATOM,
+    Call,
+    Grid,
+    Strand,
+    compress,
+    on_axis,
+    reshape_strand,
+    split_axes,
+    varying,
+)
+
+if TYPE_CHECKING:
+    from .tracer import Tracer
+
+
+def identity(trace: Tracer, call: Call) -> None:
+    """The same channels: same strands."""
+    trace.set(call, trace.shadow(call.tensors[0]).strands)
+
+
+def nothing(trace: Tracer, call: Call) -> None:
+    """A new tensor whose values follow from no other."""
+    trace.constant(call)
+
+
+def view(trace: Tracer, call: Call) -> None:
+    """Reshape; an axis split by the code must stay rectangular."""
+    x, out = call.tensors[0], call.outputs[0]
+    old, new = tuple(x.shape), tuple(out.shape)
+    strands = []
+    for strand in trace.shadow(x).strands:
+        reshaped = reshape_strand(strand, old, new)
+        axes = split_axes(strand, old, new)
+        if axes is not None:
+            spelled = _spelled_axis(call, axes, len(new))
+            trace.grids.append(
+                Grid(
+                    reshaped,
+                    axes,
+                    axes[-1] if spelled is None else spelled,
+                    trace.where(call),
+                    spelled is not None,
+                )
+            )
+        strands.append(reshaped)
+    trace.set(call, strands)
+
+
+def _spelled_axis(call: Call, axes: tuple[int, ...], ndim: int) -> int | None:
+    """The axis for which the code says ``-1``."""
+    if call.spelling.name not in ('view', 'reshape'):
+        return None
+    shape = call.spelling.args[1:]
+    if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
+        shape = tuple(shape[0])
+    if len(shape) != ndim:
+        return None
+    return next((a for a in axes if shape[a] == -1), None)
+
+
+def permute(trace: Tracer, call: Call) -> None:
+    """Axes change places."""
+    x, axes = call.args[:2]
+    axes = [axis % x.dim() for axis in axes]
+    trace.set(call, [s.transpose(axes) for s in trace.shadow(x).strands])
+
+
+def transpose(trace: Tracer, call: Call) -> None:
+    """Two axes change places."""
+    x = call.tensors[0]
+    strands = trace.shadow(x).strands
+    if x.dim() > 1:
+        first, second = call.argument('dim0', 0), call.argument('dim1', -1)
+        strands = tuple(np.swapaxes(s, first, second) for s in strands)
+    trace.set(call, strands)
+
+
+def expand(trace: Tracer, call: Call) -> None:
+    """Broadcast to a larger shape."""
+    x, out = call.tensors[0], call.outputs[0]
+    trace.set(call, trace.aligned(x, out.dim()))
+
+
+def unsqueeze(trace: Tracer, call: Call) -> None:
+    """A new axis of size 1."""
+    x, axis = call.args[:2]
+    axis %= x.dim() + 1
+    strands = trace.shadow(x).strands
+    trace.set(call, [np.expand_dims(s, axis) for s in strands])
+
+
+def squeeze(trace: Tracer, call: Call) -> None:
+    """Axes of size 1 go."""
+    x, out = call.tensors[0], call.outputs[0]
+    old, new = tuple(x.shape), tuple(out.shape)
+    strands = trace.shadow(x).strands
+    trace.set(call, [reshape_strand(s, old, new) for s in strands])
+
+
+# ----------------------------------------------------------------------- apart
+def slice_axis(trace: Tracer, call: Call) -> None:
+    """A range of positions; a partial range of channels stays as it is."""
+    x, out = call.tensors[0], call.outputs[0]
+    axis = int(call.argument('dim', 0)) % x.dim()
+    cut = slice(
+        call.argument('start'), call.argument('end'), call.argument('step', 1)
+    )
+    strands = []
+    for strand in trace.shadow(x).strands:
+        if strand.shape[axis] > 1 and out.shape[axis] < x.shape[axis]:
+            reason = f'sliced at fixed positions by {trace.where(call)}'
+            trace.freeze([strand], 'sliced', reason)
+            index = [slice(None)] * strand.ndim
+            index[axis] = cut
+            strand = strand[tuple(index)]
+        strands.append(strand)
+    trace.set(call, strands)
+
+
+def select(trace: Tracer, call: Call) -> None:
+    """One position of an axis."""
+    x, axis, index = call.args[:3]
+    axis %= x.dim()
+    for strand in trace.shadow(x).along(axis):
+        _keep_pieces(trace, strand, axis, call)
+    trace.set(call, _position(trace, x, axis, index))
+
+
+def unbind(trace: Tracer, call: Call) -> None:
+    """All positions of an axis, apart."""
+    x = call.tensors[0]
+    axis = int(call.argument('dim', 0)) % x.dim()
+    for strand in trace.shadow(x).along(axis):
+        _keep_pieces(trace, strand, axis, call)
+    for position, out in enumerate(call.outputs):
+        trace.set(call, _position(trace, x, axis, position), out)
+
+
+def _position(trace: Tracer, x: Tensor, axis: int, index: int) -> list[Strand]:
+    return [
+        np.take(s, index if s.shape[axis] > 1 else 0, axis=axis)
+        for s in trace.shadow(x).strands
+    ]
+
+
+def _keep_pieces(trace: Tracer, strand: Strand, axis: int, call: Call) -> None:
+    """The axis keeps its size; channels may go along another one only."""
+    if varying(strand) == [axis]:
+        reason = f'taken apart at fixed positions by {trace.where(call)}'
+        trace.freeze([strand], 'sliced', reason)
+
+
+def split(trace: Tracer, call: Call) -> None:
+    """``chunk`` takes equal pieces, which lose the same positions.
+
+    ``split`` takes pieces of literal sizes, which stay.
+    """
+    x = call.tensors[0]
+    pieces = call.outputs
+    axis = int(call.argument('dim', 0)) % x.dim()
+    stops = np.cumsum([piece.shape[axis] for piece in pieces])
+    even = len({piece.shape[axis] for piece in pieces}) == 1
+    counted = call.spelling.name in ('chunk', 'unsafe_chunk', 'tensor_split')
+    for strand in trace.shadow(x).along(axis):
+        if len(pieces) == 1:
+            continue
+        if even and counted and pieces[0].shape[axis] > 1:
+            _split_evenly(trace, strand, axis, len(pieces), call)
+        else:
+            reason = f'split at fixed positions by {trace.where(call)}'
+            trace.freeze([strand], 'sliced', reason)
+    for piece, stop in zip(pieces, stops):
+        inside = range(stop - piece.shape[axis], stop)
+        strands = [
+            np.take(s, inside, axis=axis) if s.shape[axis] > 1 else s
+            for s in trace.shadow(x).strands
+        ]
+        trace.set(call, strands, piece)
+
+
+def _split_evenly(
+    trace: Tracer, strand: Strand, axis: int, count: int, call: Call
+) -> None:
+    shape = list(strand.shape)
+    shape[axis : axis + 1] = [count, shape[axis] // count]
+    grid = strand.reshape(shape)
+    axes, where = (axis, axis + 1), trace.where(call)
+    trace.grids.append(Grid(grid, axes, axis + 1, where, spelled=True))
+
+
+def gated_halves(trace: Tracer, call: Call) -> None:
+    """``a · sigmoid(b)`` of the two halves of an axis."""
+    x = call.tensors[0]
+    axis = int(call.argument('dim', -1)) % x.dim()
+    strands = []
+    for strand in trace.shadow(x).strands:
+        if strand.shape[axis] > 1:
+            first, second = np.split(strand, 2, axis=axis)
+            trace.tie(first, second, trace.where(call))
+            strand = first
+        strands.append(strand)
+    trace.set(call, strands)
+
+
+# -------------------------------------------------------------------- together
+def concatenate(trace: Tracer, call: Call) -> None:
+    """Pieces one after the other; a piece without channels stays fixed."""
+    pieces = [t for t in call.args[0] if t.numel()]
+    axis = int(call.argument('dim', 0)) % call.out.dim()
+    count = max((len(trace.shadow(t).strands) for t in pieces), default=0)
+    where = trace.where(call)
+    joined = []
+    for number in range(count):
+        parts = [_numbered(trace, t, number) for t in pieces]
+        axes = {tuple(varying(p)) for p in parts if p.size > 1}
+        if all(axis in own for own in axes) and (len(axes) == 1 or count == 1):
+            if axes != {(axis,)}:  # other axes must agree: channels only
+                rows = [trace.axis(t, axis) for t in pieces]
+                parts = [on_axis(r, axis, call.out.dim()) for r in rows]
+            joined.append(_end_to_end(parts, pieces, axis))
+        elif any(axis in own for own in axes) or len(axes) > 1:
+            reason = f'joined from unlike pieces by {where}'
+            trace.freeze(parts, 'joined', reason)
+        else:  # side by side: the channels lie along another axis
+            for part in parts[1:]:
+                trace.tie(parts[0], part, f'meets a fixed width at {where}')
+            joined.append(max(parts, key=lambda p: p.size))
+    trace.set(call, joined)
+
+
+def _numbered(trace: Tracer, tensor: Tensor, number: int) -> Strand:
+    strands = trace.shadow(tensor).strands
+    if number < len(strands):
+        return strands[number]
+    return np.full((1,) * tensor.dim(), NO_ATOM)
+
+
+def _end_to_end(
+    parts: Sequence[Strand], pieces: Sequence[Tensor], axis: int
+) -> Strand:
+    shape = list(
+        np.broadcast_shapes(
+            *(p.shape[:axis] + (1,) + p.shape[axis + 1 :] for p in parts)
+        )
+    )
+    full = []
+    for part, tensor in zip(parts, pieces):
+        shape[axis] = tensor.shape[axis]
+        full.append(np.broadcast_to(part, shape))
+    return compress(np.concatenate(full, axis=axis))
+
+
+def stack(trace: Tracer, call: Call) -> None:
+    """Concatenation along a new axis: the pieces lose the same positions."""
+    pieces = list(call.args[0])
+    axis = int(call.argument('dim', 0)) % call.out.dim()
+    strands = [trace.shadow(t).strands for t in pieces]
+    joined: list[Strand] = []
+    if len({len(s) for s in strands}) > 1:
+        reason = f'joined from unlike pieces by {trace.where(call)}'
+        trace.freeze([s for own in strands for s in own], 'joined', reason)
+        strands = []
+    for parts in zip(*strands):
+        for part in parts[1:]:
+            trace.tie(parts[0], part, trace.where(call))
+        full = np.broadcast_arrays(*parts)
+        joined.append(compress(np.stack(full, axis=axis)))
+    trace.set(call, joined)
+
+
+def repeat(trace: Tracer, call: Call) -> None:
+    """Copies laid out one after the other."""
+    x, counts = call.args[:2]
+    strands = []
+    for strand in trace.aligned(x, len(counts)):
+        tiles = [n if s > 1 else 1 for n, s in zip(counts, strand.shape)]
+        strands.append(np.tile(strand, tiles))
+    trace.set(call, strands)
+
+
+def pad(trace: Tracer, call: Call) -> None:
+    """Zero padding; padded channels carry no atom."""
+    x, widths = call.args[:2]
+    pairs = list(zip(widths[::2], widths[1::2]))
+    pairs += [(0, 0)] * (x.dim() - len(pairs))
+    pairs.reverse()
+    strands = []
+    for strand in trace.shadow(x).strands:
+        here = [p if s > 1 else (0, 0) for p, s in zip(pairs, strand.shape)]
+        if min(min(pair) for pair in here) < 0:
+            reason = f'cropped at {trace.where(call)}'
+            trace.freeze([strand], 'sliced', reason)
+            continue
+        strands.append(np.pad(strand, here, constant_values=NO_ATOM))
+    trace.set(call, strands)
+
+
+# ------------------------------------------------------------------- reordered
+def pixel_shuffle(trace: Tracer, call: Call) -> None:
+    """r² consecutive channels become one; they live and die together."""
+    x, factor = call.args[:2]
+    strands = []
+    if trace.shadow(x).along(-3):
+        rows = trace.axis(x, -3).reshape(-1, factor * factor)
+        trace.tie(rows, rows[:, :1], trace.where(call))
+        strands.append(on_axis(rows[:, 0], x.dim() - 3, x.dim()))
+    trace.set(call, strands)
+
+
+def pixel_unshuffle(trace: Tracer, call: Call) -> None:
+    """One channel becomes r² consecutive ones."""
+    x, factor = call.args[:2]
+    strands = []
+    if trace.shadow(x).along(-3):
+        rows = trace.axis(x, -3).repeat(factor * factor)
+        strands.append(on_axis(rows, x.dim() - 3, x.dim()))
+    trace.set(call, strands)
+
+
+def channel_shuffle(trace: Tracer, call: Call) -> None:
+    """``(g, c/g)`` transposed: as its view-transpose-view spelling."""
+    x, groups = call.args[:2]
+    strands = []
+    if trace.shadow(x).along(1):
+        rows = trace.axis(x, 1).reshape(groups, -1)
+        where = trace.where(call)
+        trace.grids.append(Grid(rows, (0, 1), 1, where, spelled=True))
+        strands.append(on_axis(rows.T.ravel(), 1, x.dim()))
+    trace.set(call, strands)
+
+
+def reorder(trace: Tracer, call: Call) -> None:
+    """Flip, or roll: positions that are rolled depend on the width."""
+    x = call.tensors[0]
+    axes = [axis % x.dim() for axis in call.argument('dims', ())]
+    strands = []
+    for strand in trace.shadow(x).strands:
+        if call.name.startswith('aten::flip'):
+            strands.append(np.flip(strand, tuple(axes)))
+        elif axes and all(strand.shape[axis] == 1 for axis in axes):
+            strands.append(strand)
+        else:
+            reason = f'rolled by {trace.where(call)}'
+            trace.freeze([strand], 'sliced', reason)
+    trace.set(call, strands)
+
+
+def embedding(trace: Tracer, call: Call) -> None:
+    """Rows of a table: its columns are the channels."""
+    table, index = call.args[:2]
+    columns = trace.axis(table, 1)
+    trace.freeze([trace.axis(table, 0)], 'indexed', 'rows of an embedding')
+    trace.set(call, [on_axis(columns, index.dim(), index.dim() + 1)])

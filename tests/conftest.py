@@ -1,0 +1,19 @@
+"""What all tests share."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))  # `import zoo` from any folder
+
+
+@pytest.fixture(autouse=True)
+def _reproducible():
+    """Same numbers in any order of tests, without stealing cores."""
+    torch.manual_seed(0)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

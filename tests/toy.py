@@ -102,7 +102,7 @@ class ToyLoss(BaseMetric):
         return {'score': sum(results) / len(results)}
 
 
-class Interrupted(Exception):
+class InterruptedRunError(Exception):
     """What a killed run looks like from inside."""
 
 
@@ -117,7 +117,7 @@ class Interrupt(Hook):
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         if runner.iter == self.at:
-            raise Interrupted
+            raise InterruptedRunError
 
 
 @HOOKS.register_module(force=True)
@@ -134,11 +134,38 @@ class Watch(Hook):
         groups = runner.optim_wrapper.optimizer.param_groups
         self.rates.append([round(g['lr'], 9) for g in groups])
 
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+    def after_train_iter(
+        self, runner, batch_idx, data_batch=None, outputs=None
+    ):
         model = getattr(runner.model, 'module', runner.model)
         self.losses.append(float(outputs['loss']))
         self.classes.append(type(model).__name__)
         self.identities.append({n: id(p) for n, p in model.named_parameters()})
+
+
+@HOOKS.register_module(force=True)
+class SaveRank(Hook):
+    """Writes what each process ends with."""
+
+    def after_train(self, runner):
+        found = {
+            'weights': weights(runner),
+            'keep': hook_of(runner, 'PruningHook').keep,
+            'wrapped': type(runner.model).__name__,
+        }
+        torch.save(found, f'{runner.work_dir}/rank_{runner.rank}.pt')
+
+
+@HOOKS.register_module(force=True)
+class Diverge(Hook):
+    """Changes the latents of one process behind an iteration."""
+
+    def __init__(self, at):
+        self.at = at
+
+    def after_train_iter(self, runner, batch_idx, **kwargs):
+        if runner.rank == 1 and runner.iter == self.at:
+            runner.optim_wrapper.pruner.latent.mul_(0.0)
 
 
 def new_name():

@@ -36,7 +36,11 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
         help='job launcher (default: none, one process)',
     )
     parser.add_argument(
-        '--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS
+        '--local_rank',
+        '--local-rank',
+        type=int,
+        default=0,
+        help=argparse.SUPPRESS,
     )
 
 
@@ -217,7 +221,9 @@ def latest_readable(work_dir: str) -> Optional[str]:
         str | None: None if the run has written no checkpoint.
     """
     marked = find_latest_checkpoint(work_dir)
-    found = [marked, osp.join(work_dir, osp.basename(marked))] if marked else []
+    found = (
+        [marked, osp.join(work_dir, osp.basename(marked))] if marked else []
+    )
     found = [path for path in found if osp.isfile(path)]
     found += checkpoints_in(osp.dirname(marked or '')) if marked else []
     found += checkpoints_in(work_dir)

@@ -20,7 +20,9 @@ def accepted(kind: type) -> list[str]:
     for base in kind.__mro__:
         if '__init__' not in vars(base):
             continue
-        parameters = list(inspect.signature(base.__init__).parameters.values())
+        parameters = list(
+            inspect.signature(vars(base)['__init__']).parameters.values()
+        )
         names += [
             p.name
             for p in parameters[1:]

@@ -1,5 +1,8 @@
 """BatchNorm statistics of a model that has just been cut."""
 
+import itertools
+from typing import Any
+
 import torch
 from mmengine import dist
 from mmengine.dataset import DefaultSampler
@@ -8,7 +11,7 @@ from mmengine.runner import Runner
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 
-from .record import rng_state, set_rng_state
+from .random_state import rng_state, set_rng_state
 from .transition import unwrapped
 
 
@@ -25,7 +28,7 @@ def recalibrate(runner: Runner, batches: int) -> None:
         batches (int): Training batches to average over; with fewer in the
             data set, all of them.
     """
-    model = unwrapped(runner)
+    model: Any = unwrapped(runner)
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
     norms = [m for m in norms if m.track_running_stats]
     if not norms or batches < 1:
@@ -36,8 +39,10 @@ def recalibrate(runner: Runner, batches: int) -> None:
         norm.momentum = None  # cumulative average
     model.train()
     rng = rng_state()
+    count = 0
     with runner.optim_wrapper.optim_context(runner.model):
-        for _, data in zip(range(batches), _calibration_data(runner)):
+        for data in itertools.islice(_calibration_data(runner), batches):
+            count += 1
             data = model.data_preprocessor(data, True)
             model._run_forward(data, mode='loss')
     set_rng_state(rng)
@@ -47,8 +52,7 @@ def recalibrate(runner: Runner, batches: int) -> None:
             for buffer in (norm.running_mean, norm.running_var):
                 dist.all_reduce(buffer, op='mean')
     print_log(
-        'BatchNorm statistics estimated anew from '
-        f'{int(norms[0].num_batches_tracked)} batches.',
+        f'BatchNorm statistics estimated anew from {count} batches.',
         logger='current',
     )
 

@@ -79,7 +79,9 @@ def check_exact(
     return difference
 
 
-def check_unpruned(state_dict: Mapping[str, Tensor], graph: ChannelGraph) -> None:
+def check_unpruned(
+    state_dict: Mapping[str, Tensor], graph: ChannelGraph
+) -> None:
     """Refuse a pruned checkpoint where a search is to start.
 
     Layers that do not hold prunable channels may differ, as a classifier for

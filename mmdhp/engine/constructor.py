@@ -2,7 +2,7 @@
 
 import copy
 import inspect
-from typing import Any, Optional
+from typing import Any, Optional, cast
 
 import torch
 from mmengine.model import is_model_wrapper
@@ -70,7 +70,7 @@ class PruningOptimWrapperConstructor:
         """
         _refuse_sharded(model)
         if is_model_wrapper(model):
-            model = model.module
+            model = cast(nn.Module, model.module)
         pruner = build_pruner(self.pruner_cfg)
         pruner.attach(model)
         optimizer = self._build_plain(model, self._search_cfg()).optimizer

@@ -138,16 +138,13 @@ def channel_summary(
         'method': pruner.name,
         'target': {pruner.target.quantity: pruner.target.ratio},
         'macs': compare(
-            graph.macs(keep, pruner.kinds), graph.macs(kinds=pruner.kinds)
+            int(graph.macs(keep, pruner.kinds)),
+            int(graph.macs(kinds=pruner.kinds)),
         ),
         'macs_kinds': list(pruner.kinds),
-        'params': compare(graph.params(keep), graph.params()),
+        'params': compare(int(graph.params(keep)), int(graph.params())),
         'input_shape': list(pruner.input_shape),
-        'metrics': {
-            key: float(value)
-            for key, value in metrics.items()
-            if isinstance(value, (int, float))
-        },
+        'metrics': plain_numbers(metrics),
         'versions': {
             'mmdhp': __version__,
             'mmengine': mmengine.__version__,
@@ -163,6 +160,24 @@ def channel_summary(
             if tuple(tensor.shape) != graph.shapes.get(name)
         },
     }
+
+
+def plain_numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Metrics that are one number, be it a tensor or an array.
+
+    Examples:
+        >>> plain_numbers({'psnr': torch.tensor(30.5), 'names': ['a', 'b']})
+        {'psnr': 30.5}
+    """
+    numbers = {}
+    for key, value in metrics.items():
+        if getattr(value, 'size', None) is not None:
+            value = torch.as_tensor(value)
+        if isinstance(value, torch.Tensor) and value.numel() == 1:
+            value = value.item()
+        if isinstance(value, (int, float)):
+            numbers[key] = float(value)
+    return numbers
 
 
 def config_text(cfg: Config, loader: str) -> str:

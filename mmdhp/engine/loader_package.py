@@ -13,7 +13,6 @@ from mmengine.config import Config
 from mmengine.registry import Registry
 
 from mmdhp import registry as registries
-from mmdhp.compat import mmagic as compat_mmagic
 from mmdhp.models import pruned
 from mmdhp.surgery import resizing
 
@@ -23,6 +22,11 @@ REWRITES = (
     ('from mmdhp.surgery.resizing import', 'from .resizing import'),
     ('register_module(', 'register_module(force=True, '),
     ('force=True, )', 'force=True)'),
+)
+
+# Copied as it is: it imports nothing of mmdhp.
+MMAGIC_COMPAT = osp.join(
+    osp.dirname(osp.dirname(__file__)), 'compat', 'mmagic.py'
 )
 
 RUN_REGISTRIES = (
@@ -47,7 +51,8 @@ def package_sources(cfg: Config) -> dict[str, str]:
         sources.update(_with_siblings(_module_of(kind)))
     lines = ['from . import ' + ', '.join(sorted(sources))]
     if _needs_mmagic(cfg):
-        sources['compat_mmagic'] = _source(compat_mmagic)
+        with open(MMAGIC_COMPAT, encoding='utf-8') as file:
+            sources['compat_mmagic'] = file.read()
         lines = [
             'from .compat_mmagic import install',
             '',

@@ -4,31 +4,21 @@ import logging
 from typing import Any, Optional
 
 from mmengine import dist
-from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor
 
-from mmdhp.methods import Pruner
 from mmdhp.registry import HOOKS
-from mmdhp.surgery import resize, state_shapes
 
 from .arguments import accepted, unknown_keys
 from .batch_norm import recalibrate
-from .checks import check_exact, check_ranks_agree, check_unpruned
+from .checks import check_exact, check_ranks_agree
 from .export import check_exportable, export
 from .optim_wrapper import PruningAmpOptimWrapper, PruningOptimWrapper
-from .record import (
-    KEY,
-    check_groups,
-    make_record,
-    own_generator,
-    read_record,
-    rng_state,
-    set_rng_state,
-)
+from .random_state import rng_state
 from .report import announcement, group_table
+from .resumable_hook import ResumableHook
 from .saving import save_transition
 from .stage import (
     by_epoch,
@@ -38,14 +28,14 @@ from .stage import (
     set_loop_length,
     start_stage,
 )
-from .transition import cut, reset_hooks, unwrapped
+from .transition import cut, unwrapped
 
 OPTIMIZER_STATES = ('new', 'sliced')
 SEARCH_KEYS = ('max_epochs', 'max_iters', 'param_scheduler')
 
 
 @HOOKS.register_module()
-class PruningHook(Hook):
+class PruningHook(ResumableHook):
     """Takes a run from search to the small model, fine-tuning and export.
 
     The base config's ``train_cfg``, optimizer and schedulers are the
@@ -71,8 +61,6 @@ class PruningHook(Hook):
         **unknown: Refused, with the name of the nearest argument.
     """
 
-    priority = 'VERY_HIGH'  # restructures before other hooks load their state
-
     def __init__(
         self,
         search: Optional[dict] = None,
@@ -83,6 +71,7 @@ class PruningHook(Hook):
         export: bool = True,
         **unknown: Any,
     ) -> None:
+        super().__init__()
         self.search = dict(search or {})
         problem = unknown_keys(
             'PruningHook', unknown, accepted(type(self))
@@ -104,16 +93,7 @@ class PruningHook(Hook):
         self.recalibrate = recalibrate
         self.verify = verify
         self.export = export
-        self.state = 'search'
         self.metrics: dict[str, float] = {}
-        self.keep: Optional[Tensor] = None
-        self.start = 0  # of fine-tuning, in the loop's own unit
-        self._due = False
-        self._resume_rng: Optional[dict] = None
-        # Generators before the batch at hand: a run that is resumed at the
-        # transition reads that batch again.
-        self._rng_at_cut: Optional[dict] = None
-        self.pruner: Pruner
 
     def before_run(self, runner: Runner) -> None:
         """Make room for the search in front of the base config's training.
@@ -131,7 +111,7 @@ class PruningHook(Hook):
             raise TypeError(
                 f'PruningHook found a {type(wrapper).__name__}. Set '
                 "optim_wrapper.type to 'mmdhp.PruningOptimWrapper' and "
-                "optim_wrapper.constructor to "
+                'optim_wrapper.constructor to '
                 "'mmdhp.PruningOptimWrapperConstructor'."
             )
         self._schedulers = runner.cfg.get('param_scheduler')
@@ -162,10 +142,7 @@ class PruningHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Write the first generated weights, or continue where it stopped."""
-        own_generator(runner)
-        if self._resume_rng is not None and dist.is_main_process():
-            set_rng_state(self._resume_rng)
-        self._resume_rng = None
+        self.continue_random(runner)
         if self.state != 'search':
             return
         for parameter in self.pruner.program.parameters():
@@ -194,17 +171,17 @@ class PruningHook(Hook):
         outputs: Optional[dict] = None,
     ) -> None:
         """Look at the search now and then; decide when it is over."""
-        if self.state != 'search' or self._due:
+        if self.state != 'search' or self.due:
             return
         last = not by_epoch(runner) and runner.iter + 1 >= self.search_length
         if last or self.every_n_train_iters(runner, self.interval):
             self._look(runner, last)
-        if self._due and not by_epoch(runner):
-            self._rng_at_cut = rng_state()
+        if self.due and not by_epoch(runner):
+            self.rng_at_cut = rng_state()
 
     def after_train_epoch(self, runner: Runner) -> None:
         """The search ends with the epoch in which it is over."""
-        if self.state == 'search' and not self._due:
+        if self.state == 'search' and not self.due:
             if runner.epoch + 1 >= self.search_length:
                 self._look(runner, last=True)
 
@@ -227,7 +204,7 @@ class PruningHook(Hook):
                 logger='current',
                 level=logging.WARNING,
             )
-        self._due = last or progress.reached
+        self.due = last or progress.reached
 
     def _log_ratios(self, runner: Runner, macs: float, params: float) -> None:
         runner.message_hub.update_scalar('train/macs_ratio', macs)
@@ -235,14 +212,14 @@ class PruningHook(Hook):
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Transition between two epochs."""
-        if by_epoch(runner) and self.state == 'search' and self._due:
+        if by_epoch(runner) and self.state == 'search' and self.due:
             self._transition(runner)
 
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None
     ) -> None:
         """Transition between two iterations."""
-        if not by_epoch(runner) and self.state == 'search' and self._due:
+        if not by_epoch(runner) and self.state == 'search' and self.due:
             self._transition(runner)
 
     def _transition(self, runner: Runner) -> None:
@@ -257,7 +234,7 @@ class PruningHook(Hook):
                 self.pruner.input_shape,
             )
             proof = f' Masked against shrunk output: {difference:.1e}.'
-        self._restructure(runner, keep, position(runner))
+        self.restructure(runner, keep, position(runner))
         runner.optim_wrapper.initialize_count_status(
             runner.model, runner.iter, runner.train_loop.max_iters
         )
@@ -270,11 +247,11 @@ class PruningHook(Hook):
             logger='current',
         )
         save_transition(runner)
-        self._rng_at_cut = None
+        self.rng_at_cut = None
         self.metrics = {}
         runner.model.train()
 
-    def _restructure(self, runner: Runner, keep: Tensor, start: int) -> None:
+    def restructure(self, runner: Runner, keep: Tensor, start: int) -> None:
         """Small model, its optimizer, schedulers and length, in place."""
         wrapper = cut(
             runner,
@@ -286,55 +263,6 @@ class PruningHook(Hook):
         self.keep, self.state, self.start = keep, 'fine_tune', start
         start_stage(runner, wrapper, self._schedulers, self.fine_tune_length)
         set_loop_length(runner, start + self.fine_tune_length)
-
-    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Add the run's record."""
-        record = make_record(self.pruner, self.state)
-        record['rng'] = self._rng_at_cut or rng_state()
-        if self.keep is None:
-            record['search'] = self.pruner.state_dict()
-            record['due'] = self._due
-        else:
-            record['keep'] = self.keep
-            record['start'] = self.start
-        checkpoint[KEY] = record
-
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Structure first; the Runner then loads weights and optimizer."""
-        weights = checkpoint.get('state_dict', checkpoint)
-        if not isinstance(runner.optim_wrapper, OptimWrapper):  # testing
-            resize(unwrapped(runner), state_shapes(weights))
-            reset_hooks(runner)
-        elif self.state == 'search' and runner._resume:
-            self._resume(runner, read_record(checkpoint))
-        elif self.state == 'search':
-            check_unpruned(weights, self.pruner.graph)
-            print_log(
-                f'{self.pruner.name} generates conv weights: those of '
-                '`load_from` are replaced; norms, biases and the classifier '
-                'are used.',
-                logger='current',
-                level=logging.WARNING,
-            )
-
-    def _resume(self, runner: Runner, record: dict[str, Any]) -> None:
-        check_groups(record, self.pruner.graph)
-        self._resume_rng = record['rng']
-        if record['state'] == 'search':
-            self.pruner.load_state_dict(record['search'])
-            self._due = record['due']
-            if self._due and not by_epoch(runner):
-                self._rng_at_cut = record['rng']
-        else:
-            self._restructure(runner, record['keep'], record['start'])
-
-    def before_val(self, runner: Runner) -> None:
-        """Remember the generators: a resumed run skips validations."""
-        self._rng_before_val = rng_state()
-
-    def after_val(self, runner: Runner) -> None:
-        """Train on as if there had been no validation."""
-        set_rng_state(self._rng_before_val)
 
     def after_val_epoch(
         self, runner: Runner, metrics: Optional[dict[str, float]] = None
@@ -355,7 +283,11 @@ class PruningHook(Hook):
         elif self.export:
             if not self.metrics and runner.val_loop is not None:
                 runner.val_loop.run()  # resumed behind the last validation
-            if dist.is_main_process():
-                folder = export(runner, self.pruner, self.keep, self.metrics)
-                print_log(f'Pruned model: {folder}', logger='current')
-            dist.barrier()
+            self.export_model(runner)
+
+    def export_model(self, runner: Runner) -> None:
+        """Write the folder of the pruned model."""
+        if self.keep is not None and dist.is_main_process():
+            folder = export(runner, self.pruner, self.keep, self.metrics)
+            print_log(f'Pruned model: {folder}', logger='current')
+        dist.barrier()

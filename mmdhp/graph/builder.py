@@ -49,6 +49,7 @@ def trace(
         KeyError: If a pattern matches no module.
 
     Examples:
+        >>> import torch
         >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 5, 3))
         >>> graph = trace(net, torch.zeros(2, 3, 9, 7))
         >>> [(group.name, group.size) for group in graph.groups]
@@ -129,7 +130,8 @@ def _resolve(tracer: Tracer) -> np.ndarray:
     Where the model's code splits a channel axis into several, channels may be
     removed only along the one whose size that code leaves open.
     """
-    grids = [_OpenGrid(grid, tracer.pixels.labels()) for grid in tracer.grids]
+    in_space = tracer.pixels.labels()
+    grids = [_OpenGrid(grid, in_space) for grid in tracer.grids]
     while True:
         labels = tracer.atoms.labels()
         for grid in grids:
@@ -188,9 +190,9 @@ def _constant_beside(known: np.ndarray, axis: int) -> bool:
 class _Birth:
     """Components born together, on their way to become a group."""
 
-    producer: str
     reason: Optional[Reason] = None
     labels: list[int] = field(default_factory=list)
+    producers: list[str] = field(default_factory=list)
 
 
 def _producers(tracer: Tracer) -> Iterator[tuple[str, np.ndarray, bool]]:
@@ -213,37 +215,42 @@ def _births(tracer: Tracer, labels: np.ndarray) -> list[_Birth]:
     reasons = tracer.atoms.reasons(labels)
     birth_of = _birth_labels(tracer, labels)
     births: dict[tuple[int, Optional[Reason]], _Birth] = {}
-    seen = set()
+    of_label: dict[int, _Birth] = {}
     for name, atoms, owned in _producers(tracer):
         for label in labels[atoms[atoms != NO_ATOM]].tolist():
-            if label in seen:
-                continue
-            seen.add(label)
-            reason = reasons.get(label, None if owned else unowned)
-            key = (int(birth_of[label]), reason)
-            birth = births.setdefault(key, _Birth(name, reason))
-            birth.labels.append(label)
+            if label not in of_label:
+                reason = reasons.get(label, None if owned else unowned)
+                key = (int(birth_of[label]), reason)
+                birth = births.setdefault(key, _Birth(reason))
+                birth.labels.append(label)
+                of_label[label] = birth
+            names = of_label[label].producers
+            if name not in names and (owned or not names):
+                names.append(name)
     found = list(births.values())
     for birth in found:
         if birth.reason is None and len(birth.labels) == 1:
-            reason_text = 'all these channels are tied to each other'
-            birth.reason = ('tied', reason_text)
+            birth.reason = ('tied', 'all these channels are tied together')
     return sorted(found, key=lambda birth: birth.reason is not None)
 
 
 def _birth_labels(tracer: Tracer, labels: np.ndarray) -> np.ndarray:
-    """Label of the birth of every component."""
-    table = AtomTable()
-    table.allocate(tracer.atoms.size)
+    """Equal numbers for components that the same layers produce.
+
+    So every layer's outputs are whole births, and no mask that keeps one unit
+    of each can empty a layer.
+    """
+    births = np.zeros(tracer.atoms.size, int)
     produced = np.zeros(tracer.atoms.size, bool)
     for _, atoms, owned in _producers(tracer):
-        own = labels[atoms[atoms != NO_ATOM]]
+        own = np.unique(labels[atoms[atoms != NO_ATOM]])
         if owned:
             produced[own] = True
         else:
             own = own[~produced[own]]
-        table.union(own, own[:1])
-    return table.labels()
+        _, part = np.unique(births[own], return_inverse=True)
+        births[own] = births.max() + 1 + part
+    return births
 
 
 # ----------------------------------------------------------------------- graph
@@ -305,15 +312,20 @@ def _groups(
             held[owner].append(member)
     groups: list[ChannelGroup] = []
     frozen: list[FrozenGroup] = []
-    names: dict[str, int] = {}
     for birth, size, stop, own in zip(births, sizes, stops, held):
-        name, start = birth.producer, stop - size
+        place = (size, stop - size, tuple(own))
         if birth.reason is None:
-            names[name] = names.get(name, 0) + 1
-            if names[name] > 1:
-                name = f'{name}:{names[name]}'
-            groups.append(ChannelGroup(name, size, start, tuple(own)))
+            name = _free_name(birth, {group.name for group in groups})
+            groups.append(ChannelGroup(name, *place))
         else:
-            held_by = (name, size, start, tuple(own))
-            frozen.append(FrozenGroup(*held_by, *birth.reason))
+            name = birth.producers[0]
+            frozen.append(FrozenGroup(name, *place, *birth.reason))
     return groups, frozen
+
+
+def _free_name(birth: _Birth, taken: set[str]) -> str:
+    """Its first producer that gives no other group its name."""
+    first = birth.producers[0]
+    numbered = (f'{first}:{number}' for number in range(2, len(taken) + 3))
+    candidates = (*birth.producers, *numbered)
+    return next(name for name in candidates if name not in taken)

@@ -10,7 +10,7 @@ feature map, one per axis for a weight.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, Optional
 
 import numpy as np
@@ -120,12 +120,12 @@ class Call:
             return self.args[index]
         return self.kwargs.get(name, default)
 
-    @property
+    @cached_property
     def tensors(self) -> list[Tensor]:
         """All tensor arguments, in order."""
         return _tensors((self.args, self.kwargs))
 
-    @property
+    @cached_property
     def outputs(self) -> list[Tensor]:
         """All tensors the call returned."""
         return _tensors(self.out)

@@ -52,9 +52,8 @@ def shrink(model: nn.Module, graph: ChannelGraph, keep: Tensor) -> nn.Module:
         GraphError: If the model is not the traced one; nothing is changed.
     """
     positions = graph.positions(keep)
-    tensors = _tensors(model)
-    _check_model(tensors, graph)
-    for name, tensor in tensors.items():
+    _check_model(model, graph)
+    for name, tensor in _tensors(model).items():
         cut = take(tensor.data, name, positions)
         if cut is not tensor.data and cut.shape != tensor.shape:
             tensor.data = cut.clone(memory_format=torch.contiguous_format)
@@ -67,18 +66,16 @@ def _tensors(model: nn.Module) -> dict[str, Tensor]:
     return {**dict(model.named_parameters()), **dict(model.named_buffers())}
 
 
-def _check_model(tensors: Mapping[str, Tensor], graph: ChannelGraph) -> None:
-    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+def _check_model(model: nn.Module, graph: ChannelGraph) -> None:
+    """Parameters and whatever is cut must be as traced; caches may differ."""
+    found = {name: tuple(t.shape) for name, t in _tensors(model).items()}
+    members = [m.name for group in graph.groups for m in group.members]
+    names = dict.fromkeys([n for n, _ in model.named_parameters()] + members)
     wrong = [
-        f'{name}: {shape} against {graph.shapes.get(name)}'
-        for name, shape in shapes.items()
-        if shape != graph.shapes.get(name)
-    ]
-    wrong += [
-        f'{member.name}: missing'
-        for group in graph.groups
-        for member in group.members
-        if member.name not in shapes
+        f'{name}: {found.get(name, "missing")} against '
+        f'{graph.shapes.get(name, "nothing")}'
+        for name in names
+        if found.get(name) != graph.shapes.get(name)
     ]
     if wrong:
         raise GraphError(

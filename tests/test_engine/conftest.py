@@ -1,19 +1,4 @@
-import sys
-from pathlib import Path
-
 import pytest
-import torch
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `toy`
-
-
-@pytest.fixture(scope='session', autouse=True)
-def one_thread():
-    """Tiny tensors: threads would only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

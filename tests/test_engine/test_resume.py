@@ -8,7 +8,7 @@ from mmengine.runner import find_latest_checkpoint
 from toy import (
     FINE_TUNE,
     SEARCH,
-    Interrupted,
+    InterruptedRunError,
     channels,
     config,
     hook_of,
@@ -65,7 +65,7 @@ def interrupted(cfg, at):
     """Train until an iteration, then resume to the end."""
     first = cfg.copy()
     first.custom_hooks = [*cfg.custom_hooks, {'type': 'Interrupt', 'at': at}]
-    with pytest.raises(Interrupted):
+    with pytest.raises(InterruptedRunError):
         train(first)
     return resumed(cfg)
 
@@ -78,8 +78,9 @@ def resumed(cfg):
 
 
 def assert_same_end(runner, whole):
-    hook, whole_hook = hook_of(runner, 'PruningHook'), hook_of(
-        whole, 'PruningHook'
+    hook, whole_hook = (
+        hook_of(runner, 'PruningHook'),
+        hook_of(whole, 'PruningHook'),
     )
     assert torch.equal(hook.keep, whole_hook.keep)
     assert hook.start == whole_hook.start
@@ -138,7 +139,7 @@ def test_the_transition_is_saved_where_the_checkpoints_are(tmp_path):
         *cfg.custom_hooks,
         {'type': 'Interrupt', 'at': SEARCH},
     ]
-    with pytest.raises(Interrupted):
+    with pytest.raises(InterruptedRunError):
         train(first)
 
     latest = find_latest_checkpoint(str(tmp_path / 'run'))

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `toy`
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / 'tools'))
 
 import _common

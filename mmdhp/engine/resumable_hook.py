@@ -1,0 +1,107 @@
+"""Where a pruning run stands, in its checkpoints and behind a resume."""
+
+import logging
+from abc import ABC, abstractmethod
+from typing import Any, Optional
+
+from mmengine import dist
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.optim import OptimWrapper
+from mmengine.runner import Runner
+from torch import Tensor
+
+from mmdhp.methods import Pruner
+from mmdhp.surgery import resize, state_shapes
+
+from .checks import check_unpruned
+from .random_state import own_generator, rng_state, set_rng_state
+from .record import KEY, check_groups, make_record, read_record
+from .stage import by_epoch
+from .transition import reset_hooks, unwrapped
+
+
+class ResumableHook(Hook, ABC):
+    """Writes and reads a run's record, and restores its structure from it.
+
+    A resumed run draws the random numbers of an uninterrupted one.
+
+    Attributes:
+        state (str): ``'search'`` or ``'fine_tune'``.
+        due (bool): Whether the search is over, the transition comes next.
+        keep (Tensor | None): The mask, shape ``(U, )``, in fine-tuning.
+        start (int): Start of fine-tuning, in the train loop's unit.
+        rng_at_cut (dict | None): Generators before the batch at hand: a run
+            that is resumed at the transition reads that batch again.
+    """
+
+    priority = 'VERY_HIGH'  # restructures before other hooks load their state
+
+    def __init__(self) -> None:
+        self.pruner: Pruner
+        self.state = 'search'
+        self.due = False
+        self.keep: Optional[Tensor] = None
+        self.start = 0
+        self.rng_at_cut: Optional[dict] = None
+        self._resumed_rng: Optional[dict] = None
+
+    @abstractmethod
+    def restructure(self, runner: Runner, keep: Tensor, start: int) -> None:
+        """Small model, its optimizer, schedulers and length, in place."""
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Add the run's record."""
+        record = make_record(self.pruner, self.state)
+        record['rng'] = self.rng_at_cut or rng_state()
+        if self.keep is None:
+            record['search'] = self.pruner.state_dict()
+            record['due'] = self.due
+        else:
+            record['keep'] = self.keep
+            record['start'] = self.start
+        checkpoint[KEY] = record
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Structure first; the Runner then loads weights and optimizer."""
+        weights = checkpoint.get('state_dict', checkpoint)
+        if not isinstance(runner.optim_wrapper, OptimWrapper):  # testing
+            resize(unwrapped(runner), state_shapes(weights))
+            reset_hooks(runner)
+        elif self.state == 'search' and runner._resume:
+            self._resume(runner, read_record(checkpoint))
+        elif self.state == 'search':
+            check_unpruned(weights, self.pruner.graph)
+            print_log(
+                f'{self.pruner.name} generates conv weights: those of '
+                '`load_from` are replaced; norms, biases and the classifier '
+                'are used.',
+                logger='current',
+                level=logging.WARNING,
+            )
+
+    def _resume(self, runner: Runner, record: dict[str, Any]) -> None:
+        check_groups(record, self.pruner.graph)
+        self._resumed_rng = record['rng']
+        if record['state'] == 'search':
+            self.pruner.load_state_dict(record['search'])
+            self.due = record['due']
+            if self.due and not by_epoch(runner):
+                self.rng_at_cut = record['rng']
+        else:
+            self.restructure(runner, record['keep'].cpu(), record['start'])
+
+    def continue_random(self, runner: Runner) -> None:
+        """Let random numbers go on where the resumed run stopped."""
+        own_generator(runner)
+        if self._resumed_rng is not None and dist.is_main_process():
+            set_rng_state(self._resumed_rng)
+        self._resumed_rng = None
+
+    def before_val(self, runner: Runner) -> None:
+        """Remember the generators: a resumed run skips validations."""
+        self._rng_before_val = rng_state()
+
+    def after_val(self, runner: Runner) -> None:
+        """Train on as if there had been no validation."""
+        set_rng_state(self._rng_before_val)

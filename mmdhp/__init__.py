@@ -1,4 +1,5 @@
 """Automatic channel pruning for OpenMMLab models."""
+
 from . import compat
 from .graph import ChannelGraph, GraphError, trace
 from .surgery import rebuild, shrink, verify

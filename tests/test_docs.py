@@ -40,7 +40,8 @@ def test_the_ten_lines_are_ten():
 
 
 def test_documented_commands_name_existing_files():
+    named = re.compile(r'\b((?:tools|configs)/\S+\.(?:py|sh))')
     for page in PAGES:
         for block in blocks(page, 'bash'):
-            for name in re.findall(r'\b((?:tools|configs)/\S+\.(?:py|sh))', block):
+            for name in named.findall(block):
                 assert (ROOT / name).exists(), f'{page.name}: {name}'

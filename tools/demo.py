@@ -220,8 +220,7 @@ def print_table(
         ]
         widths = (10, 12, 9, 9, 8)
         print(
-            f'{name:20}'
-            + ''.join(c.rjust(w) for c, w in zip(cells, widths))
+            f'{name:20}' + ''.join(c.rjust(w) for c, w in zip(cells, widths))
         )
     print(
         f'pruned / original: MACs {macs["ratio"]:.3f}, params '

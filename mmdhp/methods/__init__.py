@@ -1,4 +1,5 @@
 """Pruning methods: one paper, one file."""
+
 from .base import Progress, Pruner
 from .dhp import DHP
 from .selection import Target, group_floors, select, threshold_mask

@@ -1,4 +1,5 @@
 """What every pruning method answers to the engine."""
+
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -31,8 +32,8 @@ class Progress:
 class Pruner(ABC):
     """A pruning method: search variables beside an untouched model.
 
-    The engine calls, in this order: :meth:`attach` once; then per training
-    step :meth:`pull` before and :meth:`after_step` behind the optimizer;
+    The engine calls, in this order: :meth:`attach` and :meth:`plan` once; then
+    per training step :meth:`pull` before and :meth:`after_step` behind the optimizer;
     :meth:`progress` now and then; :meth:`select` at the end.
 
     Args:
@@ -167,6 +168,7 @@ class Pruner(ABC):
     def progress(self) -> Progress:
         """Where the search stands by the method's own threshold."""
 
+    @abstractmethod
     def plan(self, steps: int, lr: float) -> None:
         """Learn how long the search may last, before it starts.
 
@@ -182,16 +184,15 @@ class Pruner(ABC):
     def cost(self, keep: Tensor) -> int:
         """The target's quantity for a mask, in MACs or parameters."""
         if self.target.quantity == 'params':
-            return self.graph.params(keep)
-        return self.graph.macs(keep, self.kinds)
+            return int(self.graph.params(keep))
+        return int(self.graph.macs(keep, self.kinds))
 
     def ratios(self, keep: Tensor) -> tuple[float, float]:
         """MACs and parameters of a mask as fractions of the original."""
         graph = self.graph
-        return (
-            graph.macs(keep, self.kinds) / graph.macs(kinds=self.kinds),
-            graph.params(keep) / graph.params(),
-        )
+        macs = graph.macs(keep, self.kinds) / graph.macs(kinds=self.kinds)
+        params = graph.params(keep) / graph.params()
+        return float(macs), float(params)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything a resumed search needs; tensors and plain values."""
@@ -212,7 +213,9 @@ class Pruner(ABC):
         own = {k: v.shape for k, v in self.program.state_dict().items()}
         found = {k: v.shape for k, v in state['program'].items()}
         if own != found:
-            wrong = sorted(k for k in {*own, *found} if own.get(k) != found.get(k))
+            wrong = sorted(
+                k for k in {*own, *found} if own.get(k) != found.get(k)
+            )
             raise ValueError(
                 f'The search state does not fit this model: {wrong[:5]} '
                 'differ. Resume with the config that started the run.'

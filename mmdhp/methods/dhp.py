@@ -3,6 +3,7 @@
 Source: Li et al., DHP: Differentiable Meta Pruning via HyperNetworks, ECCV
 2020, arXiv:2003.13683.
 """
+
 from typing import Any, Optional
 
 import torch
@@ -61,7 +62,9 @@ class DHP(Pruner):
                 f'regularizer is {regularizer!r}; there are {REGULARIZERS}.'
             )
         numbers = {
-            'regularization': 0.0 if regularization is None else regularization,
+            'regularization': 0.0
+            if regularization is None
+            else regularization,
             'threshold': threshold,
             'stop_limit': stop_limit,
         }

@@ -1,4 +1,5 @@
 """From scores to a keep mask that meets a target exactly."""
+
 from dataclasses import dataclass
 from typing import Any, Callable, Union
 
@@ -34,7 +35,7 @@ class Target:
         if not isinstance(target, dict) or len(target) != 1:
             raise TypeError(
                 f'target is {target!r}, but one quantity is needed: '
-                "dict(macs=0.4) or dict(params=0.4)."
+                'dict(macs=0.4) or dict(params=0.4).'
             )
         ((quantity, ratio),) = target.items()
         if quantity not in QUANTITIES:
@@ -81,7 +82,9 @@ def group_floors(
 def rank_in_group(scores: Tensor, graph: ChannelGraph) -> Tensor:
     """Rank of every unit in its group, 0 for the best, shape ``(U, )``."""
     group = graph.group_of_unit
-    by_score = torch.argsort(scores.double().cpu(), descending=True, stable=True)
+    by_score = torch.argsort(
+        scores.double().cpu(), descending=True, stable=True
+    )
     order = by_score[torch.argsort(group[by_score], stable=True)]
     starts = torch.tensor([g.start for g in graph.groups])
     rank = torch.empty_like(order)

@@ -6,10 +6,11 @@ of them are the same linear map per *connection*, that is, per pair of output
 and input channel, so here all P connections of one kernel size are one
 tensor. P is the last axis: every operation below is a long, contiguous run.
 """
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Optional
+from typing import Optional, cast
 
 import torch
 from torch import Tensor, nn
@@ -134,7 +135,7 @@ class HyperBank(nn.Module):
         return out
 
     def _parts(self, flat: Tensor) -> list[Tensor]:
-        """One ``(connections, k²)`` view per weight of a ``(k², P)`` tensor."""
+        """A ``(connections, k²)`` view per weight of a ``(k², P)`` tensor."""
         sizes = [weight.connections for weight in self.weights]
         return [part.t() for part in flat.split(sizes, dim=1)]
 
@@ -229,12 +230,16 @@ class HyperNetwork(nn.Module):
     @property
     def weights(self) -> list[GeneratedWeight]:
         """Everything that is generated."""
-        return [w for bank in self.banks.values() for w in bank.weights]
+        return [weight for bank in self._all_banks for weight in bank.weights]
+
+    @property
+    def _all_banks(self) -> list[HyperBank]:
+        return cast(list[HyperBank], list(self.banks.values()))
 
     @torch.no_grad()
     def push(self) -> None:
         """Generate all weights and write them into the model, in place."""
-        for bank in self.banks.values():
+        for bank in self._all_banks:
             bank.write(self.latent)
 
     @torch.no_grad()
@@ -246,7 +251,7 @@ class HyperNetwork(nn.Module):
         passes, before clipping.
         """
         grad = torch.zeros_like(self.latent)
-        for bank in self.banks.values():
+        for bank in self._all_banks:
             grad += bank.adjoint(self.latent, bank.collect())
         self.latent.grad = grad
 

@@ -39,9 +39,7 @@ def config(tmp_path_factory):
 
 def test_lists_groups_shares_and_reasons(config, tmp_path):
     out = tmp_path / 'groups.json'
-    done = run(
-        config, '--input-shape', 3, 32, 24, '--members', '--json', out
-    )
+    done = run(config, '--input-shape', 3, 32, 24, '--members', '--json', out)
     assert done.returncode == 0, done.stderr
     found = json.loads(out.read_text())
     names = [group['name'] for group in found['groups']]
@@ -72,5 +70,5 @@ def test_input_shape_is_asked_for(config):
 def test_wrong_input_shape_is_told(config):
     done = run(config, '--input-shape', 4, 32, 24)
     assert done.returncode == 1
-    assert 'error: ImageClassifier cannot run on inputs of shape' in done.stderr
+    assert 'error: ImageClassifier cannot run on inputs' in done.stderr
     assert 'Traceback' not in done.stderr

@@ -133,7 +133,8 @@ def show(found: dict, members: bool) -> None:
             f'{group["reason"]}'
         )
     if found['unused']:
-        print('\nnot reached by the forward pass: ' + ', '.join(found['unused']))
+        names = ', '.join(found['unused'])
+        print(f'\nnot reached by the forward pass: {names}')
     print(
         f'\n{found["macs"] / 1e9:.4f} GMACs, {found["params"] / 1e6:.4f} M '
         'parameters'

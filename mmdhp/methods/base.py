@@ -32,9 +32,9 @@ class Progress:
 class Pruner(ABC):
     """A pruning method: search variables beside an untouched model.
 
-    The engine calls, in this order: :meth:`attach` and :meth:`plan` once; then
-    per training step :meth:`pull` before and :meth:`after_step` behind the optimizer;
-    :meth:`progress` now and then; :meth:`select` at the end.
+    The engine calls, in this order: :meth:`attach` and :meth:`plan` once; per
+    training step :meth:`pull` before and :meth:`after_step` behind the
+    optimizer; :meth:`progress` now and then; :meth:`select` at the end.
 
     Args:
         target (dict): What is left, e.g. ``dict(macs=0.4)`` or

@@ -40,7 +40,11 @@ def build_pruned(
         ValueError: If ``channels`` belongs to another architecture.
 
     Examples:
-        >>> model = dict(type='mmdhp.Pruned', architecture=dict(...))
+        >>> model = dict(
+        ...     type='mmdhp.Pruned',
+        ...     architecture=dict(type='ImageClassifier'),  # as it was
+        ...     channels='work_dirs/run/pruned/channels.json',
+        ... )
     """
     architecture = dict(architecture)
     if data_preprocessor is not None:

@@ -1,11 +1,12 @@
 """Search, transition, fine-tune and export in a real Runner."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.hooks import Hook
+from mmengine.hooks import EarlyStoppingHook, Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from toy import (
@@ -20,6 +21,8 @@ from toy import (
     train,
     weights,
 )
+
+from mmdhp.engine.transition import reset_hooks
 
 ADAM = {'type': 'AdamW', 'lr': 1e-2, 'weight_decay': 0.01}
 PARAMWISE = {'norm_decay_mult': 0.0, 'custom_keys': {'fc': {'lr_mult': 0.5}}}
@@ -227,8 +230,23 @@ def test_hooks_forget_the_search(tmp_path):
     cfg.custom_hooks.append({'type': 'Flatter'})
     train(cfg)
 
-    names = {path.name for path in tmp_path.glob('best_score_*')}
-    assert any(f'iter_{i}.pth' in n for n in names for i in (16, 20))
+    found = [
+        int(path.stem.rpartition('_')[2])
+        for path in tmp_path.glob('best_score_*')
+    ]
+    assert any(iteration <= SEARCH for iteration in found)
+    assert any(iteration > SEARCH for iteration in found)
+
+
+@pytest.mark.parametrize('rule', ['greater', 'less'])
+def test_early_stopping_forgets_the_search(rule):
+    hook = EarlyStoppingHook('score', rule=rule)
+    fresh = dict(vars(hook))
+    hook.best_score, hook.wait_count = 0.7, 3
+
+    reset_hooks(SimpleNamespace(hooks=[hook]))
+
+    assert vars(hook) == fresh
 
 
 def test_early_stopping_in_the_search_is_told(tmp_path, caplog):

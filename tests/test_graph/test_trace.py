@@ -211,6 +211,26 @@ def test_an_operator_of_another_library_has_no_rule():
     assert 'zoo::mean in the model has no rule' in graph.frozen[0].reason
 
 
+@pytest.mark.parametrize('allocates', [False, True])
+def test_an_output_from_outside_freezes_what_may_have_led_to_it(allocates):
+    class Net(nn.Sequential):
+        def forward(self, x):
+            found = super().forward(x).numpy()[:, ::-1].copy()
+            if not allocates:
+                return torch.utils.dlpack.from_dlpack(found)
+            out = x.new_empty(found.shape)
+            out.numpy()[:] = found
+            return out
+
+    model = Net(nn.Conv2d(3, 5, 3), nn.Conv2d(5, 4, 1))
+    graph = mmdhp.trace(model, torch.zeros(2, 3, 9, 8))
+    assert sizes(graph) == {}
+    assert {'the model returns' in f.reason for f in graph.frozen} == {
+        True,
+        False,  # the image
+    }
+
+
 # ------------------------------------------------------------ leaving no trace
 class _Stateful(nn.Module):
     """Everything that a forward pass may change."""
@@ -224,6 +244,12 @@ class _Stateful(nn.Module):
         self.head.weight.requires_grad_(False)
         self.fail = False
         self.values = False
+
+    def train(self, mode=True):
+        super().train(mode)
+        if not mode:
+            self.norm.weight.requires_grad_(False)
+        return self
 
     def forward(self, x):
         torch.rand(3)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -237,6 +238,25 @@ def test_an_absent_config_is_named(monkeypatch, capsys):
     shown = in_process(monkeypatch, capsys, 'train', 'absent.py')
 
     assert shown == 'error: there is no config absent.py.'
+
+
+def test_checkpoints_belong_into_the_given_work_dir(tmp_path):
+    cfg = config(tmp_path)
+    cfg.default_hooks.checkpoint.out_dir = './work_dirs'
+    path = tmp_path / 'elsewhere.py'
+    cfg.dump(str(path))
+    args = SimpleNamespace(
+        config=str(path),
+        work_dir=str(tmp_path / 'mine'),
+        cfg_options=None,
+        launcher='none',
+        local_rank=0,
+    )
+
+    found = _common.load_config(args)
+
+    assert found.work_dir == args.work_dir
+    assert 'out_dir' not in found.default_hooks.checkpoint
 
 
 def save(path, seconds):

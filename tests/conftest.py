@@ -17,3 +17,12 @@ def _reproducible():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def cpu_amp(monkeypatch):
+    """Let MMEngine build its AmpOptimWrapper where there is no GPU."""
+    monkeypatch.setattr(
+        'mmengine.optim.optimizer.amp_optimizer_wrapper.is_cuda_available',
+        lambda: True,
+    )

@@ -1,4 +1,5 @@
 import importlib
+import importlib.util
 import json
 import os
 import py_compile
@@ -325,7 +326,9 @@ def test_the_real_mmagic_works_without_network():
 
 def test_a_copy_in_an_exported_model_does_not_install_a_second_hook():
     compat.install()
-    copy = SourceFileLoader('copy_of_compat', hook.__file__).load_module()
+    spec = importlib.util.spec_from_file_location('copied', hook.__file__)
+    copy = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(copy)
     before = list(sys.meta_path)
     copy.install()
     assert sys.meta_path == before

@@ -149,6 +149,7 @@ class GroupedWhole(nn.Module):
 
     shape = (2, 3, 11, 9)
     expected = {'stem': 6}
+    frozen = {'inside-group': 'convolution in grouped is grouped'}
 
     def __init__(self):
         super().__init__()
@@ -940,6 +941,181 @@ class WeightStandardised(nn.Module):
         weight = weight - weight.mean((1, 2, 3), keepdim=True)
         x = self.stem(self.before(x))
         return self.head(F.conv2d(x, weight, self.mid.bias))
+
+
+class WeightBatchNormed(nn.Module):
+    """Standardised weights, spelled as a batch norm of this very batch."""
+
+    shape = (2, 3, 11, 9)
+    expected = {'before': 7, 'mid': 5}
+    frozen = {'mixed': 'native_batch_norm'}
+
+    def __init__(self):
+        super().__init__()
+        self.before = nn.Conv2d(3, 7, 3)
+        self.stem = nn.Conv2d(7, 6, 3)
+        self.mid = nn.Conv2d(6, 5, (3, 1))
+        self.head = nn.Conv2d(5, 4, 1)
+
+    def forward(self, x):
+        weight = self.mid.weight
+        flat = weight.reshape(1, len(weight), -1)
+        flat = F.batch_norm(flat, None, None, training=True)
+        x = self.stem(self.before(x))
+        return self.head(F.conv2d(x, flat.reshape_as(weight)))
+
+
+class FixedSummand(nn.Module):
+    """A constant of as many channels fixes them."""
+
+    shape = (2, 3, 11, 9)
+    expected = {'before': 5}
+    frozen = {'fixed-width': 'a constant made by aten::arange'}
+
+    def __init__(self):
+        super().__init__()
+        self.before = nn.Conv2d(3, 5, 3)
+        self.stem = nn.Conv2d(5, 6, 3)
+        self.head = nn.Conv2d(6, 4, 1)
+
+    def forward(self, x):
+        constant = torch.arange(6.0).view(6, 1, 1)
+        return self.head(self.stem(self.before(x)) + constant)
+
+
+class Warped(nn.Module):
+    """Channels that are used as positions stay."""
+
+    shape = (2, 3, 11, 9)
+    expected = {'stem': 6}
+    frozen = {'spatial': 'takes them for positions'}
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 6, 3)
+        self.flow = nn.Conv2d(6, 2, 3)
+        self.head = nn.Conv2d(6, 4, 1)
+
+    def forward(self, x):
+        x = self.stem(x)
+        grid = self.flow(x).permute(0, 2, 3, 1)
+        return self.head(F.grid_sample(x, grid, align_corners=False))
+
+
+class PooledChannels(nn.Module):
+    """Pooling over the axis that carries channels."""
+
+    shape = (2, 7, 5)
+    expected = {'before': 9}
+    frozen = {'spatial': 'avg_pool.* slides over these channels'}
+
+    def __init__(self):
+        super().__init__()
+        self.before = nn.Linear(5, 9)
+        self.stem = nn.Linear(9, 6)
+        self.head = nn.Linear(3, 4)
+
+    def forward(self, x):
+        return self.head(F.avg_pool1d(self.stem(self.before(x)), 2))
+
+
+class ConvolvedChannels(nn.Module):
+    """A convolution over channels, as in ECA: they stay."""
+
+    shape = (2, 3, 11, 9)
+    expected = {'before': 5}
+    frozen = {'spatial': 'slides over an axis that carries channels'}
+
+    def __init__(self):
+        super().__init__()
+        self.before = nn.Conv2d(3, 5, 3)
+        self.stem = nn.Conv2d(5, 6, 3)
+        self.mix = nn.Conv1d(1, 1, 3, padding=1)
+        self.head = nn.Conv2d(6, 4, 1)
+
+    def forward(self, x):
+        x = self.stem(self.before(x))
+        gate = self.mix(x.mean((2, 3)).unsqueeze(1)).sigmoid()
+        return self.head(x * gate.transpose(1, 2).unsqueeze(-1))
+
+
+class ChunkBesideFixed(nn.Module):
+    """One half of a chunk is the image, so the other half stays."""
+
+    shape = (2, 5, 11, 9)
+    expected = {'before': 7}
+    frozen = {'fixed-width': 'shares a reshaped axis'}
+
+    def __init__(self):
+        super().__init__()
+        self.before = nn.Conv2d(5, 7, 1)
+        self.stem = nn.Conv2d(7, 5, 1)
+        self.left = nn.Conv2d(5, 4, 1)
+        self.right = nn.Conv2d(5, 4, 3, padding=1)
+
+    def forward(self, x):
+        y = torch.cat([self.stem(self.before(x)), x], dim=1)
+        left, right = y.chunk(2, dim=1)
+        return self.left(left) + self.right(right)
+
+
+class SpelledSplit(nn.Module):
+    """``-1`` says which of two axes is left open: here, not the last."""
+
+    shape = (2, 3, 11, 9)
+    expected = {'stem': 5}
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 10, 1)
+        self.head = nn.Conv2d(10, 4, 1)
+
+    def forward(self, x):
+        x = self.stem(x)
+        n, _, h, w = x.shape
+        x = x.view(n, -1, 2, h, w).transpose(1, 2)
+        return self.head(x.reshape(n, -1, h, w))
+
+
+class ConcatSubPixel(nn.Module):
+    """Sub-pixels laid out in space, beside ordinary channels."""
+
+    shape = (2, 3, 8, 6)
+    expected = {'up': 5, 'side': 7}
+
+    def __init__(self):
+        super().__init__()
+        self.up = nn.Conv2d(3, 20, 1)
+        self.side = nn.Conv2d(3, 7, 1)
+        self.head = nn.Conv2d(12, 4, 1)
+
+    def forward(self, x):
+        y = self.up(x)
+        n, c, h, w = y.shape
+        y = y.view(n, c // 4, 2, 2, h, w).permute(0, 1, 4, 2, 5, 3)
+        y = y.reshape(n, c // 4, 2 * h, 2 * w)
+        side = F.interpolate(self.side(x), scale_factor=2)
+        return self.head(torch.cat([F.max_pool2d(y, 3, 1, 1), side], dim=1))
+
+
+class AttentionBiased(nn.Module):
+    """A layer makes the scores' bias: its channels are positions."""
+
+    shape = (2, 7, 5)
+    expected = {'inner': 9}
+    frozen = {'fixed-width': 'is added to the scores'}
+
+    def __init__(self):
+        super().__init__()
+        self.bias = nn.Linear(5, 7)
+        self.inner = nn.Linear(4, 9)
+        self.head = nn.Linear(9, 3)
+
+    def forward(self, x):
+        heads = x[:, None, :, :4]
+        mask = self.bias(x)[:, None]
+        x = F.scaled_dot_product_attention(heads, heads, heads, mask)
+        return self.head(F.gelu(self.inner(x[:, 0])))
 
 
 ZOO = {

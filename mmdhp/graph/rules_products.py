@@ -208,11 +208,7 @@ def _tie_heads(trace: Tracer, strands: Sequence[Strand], where: str) -> None:
     first = strands[0]
     for strand in strands:
         trace.tie(strand, strand[:, :1], where)
-        if len(strand) == len(first) or 1 in (len(strand), len(first)):
-            trace.tie(strand[:, :1], first[:, :1], where)
-        else:
-            trace.tie(strand, strand[:1, :1], where)
-            trace.tie(first, strand[:1, :1], where)
+        trace.tie(strand[:, :1], first[:, :1], where)
 
 
 def _kept(

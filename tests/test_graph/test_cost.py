@@ -9,7 +9,7 @@ import mmdhp
 from mmdhp.graph import GraphError
 
 # Products of two feature maps are no weights; the counter counts them.
-ATTENTION = {'Attention', 'AttentionFused', 'MultiheadAttention'}
+ATTENTION = {name for name in zoo.ZOO if 'Attention' in name}
 COUNTED = [name for name in zoo.ZOO if name not in ATTENTION]
 
 

@@ -189,11 +189,10 @@ class PruningHook(ResumableHook):
         progress = self.pruner.progress()
         check_ranks_agree(f'{progress}')
         self._log_ratios(runner, progress.macs, progress.params)
-        target = self.pruner.target
         print_log(
             f'Search at iteration {runner.iter + 1}: {progress.macs:.2%} of '
             f'the MACs and {progress.params:.2%} of the parameters are left '
-            f'(target: {target.ratio:.2%} of the {target.quantity}).',
+            f'(target: {self.pruner.target}).',
             logger='current',
         )
         if last and not progress.reached:

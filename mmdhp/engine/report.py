@@ -39,12 +39,24 @@ def group_table(
     macs, all_macs = graph.macs(keep, kinds), graph.macs(kinds=kinds)
     params, all_params = graph.params(keep), graph.params()
     return (
-        table(rows, ['group', 'kept', 'of', 'share'])
-        + f'\nMACs    {macs / 1e9:.4f} G of {all_macs / 1e9:.4f} G '
-        f'({macs / all_macs:.2%})'
-        + f'\nparams  {params / 1e6:.4f} M of {all_params / 1e6:.4f} M '
-        f'({params / all_params:.2%})'
+        f'{table(rows, ["group", "kept", "of", "share"])}\n'
+        f'MACs: {amount(macs)} of {amount(all_macs)} '
+        f'({macs / all_macs:.2%}); parameters: {amount(params)} of '
+        f'{amount(all_params)} ({params / all_params:.2%}).'
     )
+
+
+def amount(count: float) -> str:
+    """A large number with four digits and a unit.
+
+    Examples:
+        >>> amount(32826720256), amount(240974)
+        ('32.83 G', '241.0 k')
+    """
+    for factor, unit in ((1e9, ' G'), (1e6, ' M'), (1e3, ' k')):
+        if count >= factor:
+            return f'{count / factor:#.4g}{unit}'
+    return f'{count:.0f}'
 
 
 def announcement(
@@ -59,13 +71,12 @@ def announcement(
         unit (str): What the lengths count.
     """
     text = (
-        f'{pruner.name}: {pruner.graph}. Target: {pruner.target.ratio:.2%} '
-        f'of the {pruner.target.quantity}, after at most {search} {unit} of '
-        f'search, then {fine_tune} of fine-tuning.'
+        f'{pruner.name}: {pruner.graph}. Target: {pruner.target}, after at '
+        f'most {search} {unit} of search, then {fine_tune} of fine-tuning.'
     )
     if pruner.graph.unused:
         text += (
-            '\nNot reached by the traced forward pass, so left at full '
-            f'width: {", ".join(pruner.graph.unused[:8])}.'
+            '\nNot reached by the traced forward pass, so left as they are: '
+            f'{", ".join(pruner.graph.unused[:8])}.'
         )
     return text

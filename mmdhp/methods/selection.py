@@ -52,6 +52,10 @@ class Target:
             )
         return cls(quantity, float(ratio))
 
+    def __str__(self) -> str:
+        name = {'macs': 'MACs', 'params': 'parameters'}[self.quantity]
+        return f'{self.ratio:.2%} of the {name}'
+
 
 def group_floors(
     graph: ChannelGraph, min_channels: Union[int, float]

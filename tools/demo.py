@@ -44,10 +44,10 @@ def parse_args() -> argparse.Namespace:
         help='folder for logs, checkpoints and the pruned model',
     )
     parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        default=[],
-        help='override entries of both configs, as key=value',
+        '--iters',
+        type=int,
+        help="train for fewer iterations than the configs' 1500 (search: 40 "
+        '%% of it); below 1000 the networks lose against bicubic',
     )
     return parser.parse_args()
 
@@ -61,10 +61,19 @@ def run(tool: str, *arguments: str) -> None:
         raise SystemExit(code)
 
 
-def train(config: str, work_dir: str, options: list[str]) -> float:
+def train(config: str, work_dir: str, iters: Optional[int]) -> float:
     """Train a config from the start; return its seconds."""
     shutil.rmtree(work_dir, ignore_errors=True)
-    extra = ['--cfg-options', *options] if options else []
+    extra = []
+    if iters:
+        extra = [
+            '--cfg-options',
+            f'train_cfg.max_iters={iters}',
+            f'param_scheduler.milestones=[{2 * iters // 3}]',
+        ]
+        if config == PRUNED:
+            search = max(2 * iters // 5, 1)
+            extra.append(f'custom_hooks.0.search.max_iters={search}')
     start = time.monotonic()
     run('train.py', config, '--work-dir', work_dir, *extra)
     return time.monotonic() - start
@@ -165,8 +174,8 @@ def main() -> None:
     }
     run(osp.join('dataset_converters', 'prepare_sample.py'), '--out', DATA)
     seconds = {
-        'original': train(BASELINE, folders['original'], args.cfg_options),
-        'pruned': train(PRUNED, folders['pruned'], args.cfg_options),
+        'original': train(BASELINE, folders['original'], args.iters),
+        'pruned': train(PRUNED, folders['pruned'], args.iters),
     }
     exported = osp.join(folders['pruned'], 'pruned')
     with open(osp.join(folders['original'], 'last_checkpoint')) as file:

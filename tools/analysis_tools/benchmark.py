@@ -112,6 +112,7 @@ def run_case(name: str, rounds: int, device: torch.device) -> list[str]:
         )
     )
     wrapper = constructor(searched)
+    wrapper.has_hook = True  # nothing here ends the search
     wrapper.pruner.push()
     search_step = make_step(searched, wrapper, batch)
     for _ in range(3):

@@ -109,7 +109,7 @@ class HyperBank(nn.Module):
             latent.index_select(0, self.second),
         )
         scale = torch.addcmul(self.b0, *pair)  # (P,)
-        embedding = self.w1 * scale + self.b1  # (m, P)
+        embedding = torch.addcmul(self.b1, self.w1, scale)  # (m, P)
         out = self.b2.clone()
         for w2, e in zip(self.w2, embedding):  # no (m, k², P) temporary
             out.addcmul_(w2, e)

@@ -36,8 +36,8 @@ def group_table(
         [name, str(kept), str(total), f'{kept / total:.0%}']
         for name, (kept, total) in graph.widths(keep).items()
     ]
-    macs, all_macs = graph.macs(keep, kinds), graph.macs(kinds=kinds)
-    params, all_params = graph.params(keep), graph.params()
+    macs, all_macs = (int(graph.macs(mask, kinds)) for mask in (keep, None))
+    params, all_params = (int(graph.params(mask)) for mask in (keep, None))
     return (
         f'{table(rows, ["group", "kept", "of", "share"])}\n'
         f'MACs: {amount(macs)} of {amount(all_macs)} '

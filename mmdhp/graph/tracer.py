@@ -246,8 +246,9 @@ class Tracer:
         name = self.module
         if entry is not None:
             owners = [
-                full.removesuffix('weight').removesuffix('.')
+                owner if leaf == 'weight' else full
                 for full in (entry.name, *entry.aliases)
+                for owner, _, leaf in [full.rpartition('.')]
             ]
             name = name if name in owners else owners[0]
         self.producers.append((name, atoms))

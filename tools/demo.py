@@ -27,6 +27,7 @@ from PIL import Image
 from torch import nn
 
 import mmdhp
+from mmdhp.engine.report import amount, table
 
 ROOT = osp.dirname(osp.dirname(osp.abspath(__file__)))
 DATA = osp.join(ROOT, 'data', 'sample_sr')
@@ -210,27 +211,25 @@ def print_table(
     names = ['bicubic x4', 'SRResNet', 'SRResNet, DHP 40 %']
     quality = [bicubic(), original, pruned]
     costs = [
-        ('', '', ''),
+        (0, 0, 0),
         (macs['original'], params['original'], milliseconds[0]),
         (macs['pruned'], params['pruned'], milliseconds[1]),
     ]
     shape = 'x'.join(map(str, LATENCY_INPUT[2:]))
     lr = 'x'.join(map(str, channels['input_shape'][1:]))
     print(f'\nHeld-out photographs; MACs at {lr}, CPU latency at {shape}')
-    head = f'{"":20}{"MACs (M)":>10}{"params (k)":>12}{"PSNR-Y":>9}'
-    print(f'{head}{"SSIM-Y":>9}{"ms":>8}')
-    for name, measured, (mac, param, ms) in zip(names, quality, costs):
-        cells = [
-            f'{mac / 1e6:.1f}' if mac else '-',
-            f'{param / 1e3:.1f}' if param else '-',
+    rows = [
+        [
+            name,
+            amount(mac) if mac else '-',
+            amount(param) if param else '-',
             f'{measured["PSNR"]:.2f}',
             f'{measured["SSIM"]:.4f}',
             f'{ms:.1f}' if ms else '-',
         ]
-        widths = (10, 12, 9, 9, 8)
-        print(
-            f'{name:20}' + ''.join(c.rjust(w) for c, w in zip(cells, widths))
-        )
+        for name, measured, (mac, param, ms) in zip(names, quality, costs)
+    ]
+    print(table(rows, ['', 'MACs', 'params', 'PSNR-Y', 'SSIM-Y', 'ms']))
     print(
         f'pruned / original: MACs {macs["ratio"]:.3f}, params '
         f'{params["ratio"]:.3f}, latency '

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 import mmdhp
 from mmdhp.engine import PruningOptimWrapperConstructor
+from mmdhp.engine.report import table
 from mmdhp.registry import MODELS
 
 # name → (network, input, optimizer, tied modules)
@@ -143,11 +144,7 @@ def main() -> None:
     )
     rows = [run_case(name, args.rounds, device) for name in args.cases]
     header = ['network', 'input', 'plain ms', 'search ms', 'ratio']
-    widths = [
-        max(len(row[i]) for row in [header, *rows]) for i in range(len(header))
-    ]
-    for row in [header, *rows]:
-        print('  '.join(c.rjust(w) for c, w in zip(row, widths)))
+    print(table(rows, header))
 
 
 if __name__ == '__main__':

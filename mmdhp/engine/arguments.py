@@ -30,7 +30,7 @@ def accepted(kind: type) -> list[str]:
         ]
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             break
-    return names
+    return list(dict.fromkeys(names))
 
 
 def unknown_keys(

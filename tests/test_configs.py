@@ -61,8 +61,8 @@ def test_pruning_config_attaches_and_selects(path):
 
 def test_upsampler_of_the_paper_keeps_the_residual_channels():
     _, model = build(ROOT / 'configs' / 'dhp' / 'srresnet_dhp40.py')
-    tie = [('generator.head.0', 'generator.upsampler.*')]
+    groups = [('generator.head.0', 'generator.upsampler.*')]
     image = torch.zeros(2, 3, 24, 24)
-    tied = {g.name for g in mmdhp.trace(model, image, tie=tie).groups}
+    tied = {g.name for g in mmdhp.trace(model, image, groups=groups).groups}
     apart = {g.name for g in mmdhp.trace(model, image).groups}
     assert apart - tied == {'generator.upsampler.0', 'generator.upsampler.3'}

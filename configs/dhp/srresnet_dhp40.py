@@ -15,7 +15,7 @@ optim_wrapper = dict(
         stop_limit=0.02,
         min_channels=4,
         # The paper's upsampler keeps the channels of the residual path.
-        tie=[('generator.head.0', 'generator.upsampler.*')],
+        groups=[('generator.head.0', 'generator.upsampler.*')],
         kinds=('weight', 'norm', 'act'),
     ),
 )

@@ -22,7 +22,7 @@ def trace(
     *,
     forward: Optional[Forward] = None,
     exclude: Sequence[str] = (),
-    tie: Sequence[Sequence[str]] = (),
+    groups: Sequence[Sequence[str]] = (),
 ) -> ChannelGraph:
     """Find the channel units and groups of any module.
 
@@ -37,15 +37,15 @@ def trace(
             where ``model(inputs)`` is not the right call.
         exclude (Sequence[str]): Name patterns (``'head'``, ``'layer?.0'``) of
             modules whose output channels stay, with all modules inside.
-        tie (Sequence[Sequence[str]]): Lists of name patterns of modules whose
-            output channels belong together, unit by unit.
+        groups (Sequence[Sequence[str]]): Lists of name patterns of modules
+            whose output channels belong together, unit by unit.
 
     Returns:
         ChannelGraph: Groups, frozen groups with reasons, and cost.
 
     Raises:
-        GraphError: If the model cannot run on ``inputs``, or modules to tie
-            have different numbers of units.
+        GraphError: If the model cannot run on ``inputs``, or modules of one
+            of ``groups`` have different numbers of units.
         KeyError: If a pattern matches no module.
 
     Examples:
@@ -60,8 +60,8 @@ def trace(
     tracer = execute(model, inputs, forward)
     _freeze_excluded(tracer, exclude)
     labels = _resolve(tracer)
-    if tie:
-        _tie_declared(tracer, labels, tie)
+    if groups:
+        _tie_declared(tracer, labels, groups)
         labels = _resolve(tracer)
     return _build(tracer, labels)
 
@@ -94,14 +94,14 @@ def _freeze_excluded(tracer: Tracer, exclude: Sequence[str]) -> None:
 
 
 def _tie_declared(
-    tracer: Tracer, labels: np.ndarray, tie: Sequence[Sequence[str]]
+    tracer: Tracer, labels: np.ndarray, groups: Sequence[Sequence[str]]
 ) -> None:
     """Union the units of modules that the user declares to be one group."""
-    for patterns in tie:
+    for patterns in groups:
         producers = [
             producer
             for pattern in patterns
-            for producer in _matching_producers(tracer, pattern, 'tie')
+            for producer in _matching_producers(tracer, pattern, 'groups')
         ]
         units = [
             (name, _unique(labels[rows[rows != NO_ATOM]]))
@@ -110,7 +110,7 @@ def _tie_declared(
         if len({len(own) for _, own in units}) > 1:
             sizes = ', '.join(f'{name}: {len(own)}' for name, own in units)
             raise GraphError(
-                f'tie: {list(patterns)} have different numbers of units '
+                f'groups: {list(patterns)} have different numbers of units '
                 f'({sizes}), so they cannot be one group.'
             )
         for _, own in units[1:]:

@@ -47,8 +47,8 @@ class Pruner(ABC):
             Defaults to 1.
         exclude (Sequence[str]): Name patterns of modules whose output
             channels stay. Defaults to ().
-        tie (Sequence[Sequence[str]]): Lists of name patterns of modules whose
-            output channels belong together. Defaults to ().
+        groups (Sequence[Sequence[str]]): Lists of name patterns of modules
+            whose output channels belong together. Defaults to ().
         kinds (Sequence[str]): What counts as MACs: ``'weight'`` (conv and
             linear), ``'norm'``, ``'act'``. Defaults to ``('weight', )``.
     """
@@ -61,7 +61,7 @@ class Pruner(ABC):
         min_channels: Union[int, float] = 4,
         divisor: int = 1,
         exclude: Sequence[str] = (),
-        tie: Sequence[Sequence[str]] = (),
+        groups: Sequence[Sequence[str]] = (),
         kinds: Sequence[str] = ('weight',),
     ) -> None:
         self.target = Target.parse(target)
@@ -69,7 +69,7 @@ class Pruner(ABC):
         self.min_channels = min_channels
         self.divisor = divisor
         self.exclude = tuple(exclude)
-        self.tie = tuple(tuple(patterns) for patterns in tie)
+        self.groups = tuple(tuple(patterns) for patterns in groups)
         self.kinds = tuple(kinds)
         if not isinstance(divisor, int) or divisor < 1:
             raise ValueError(
@@ -133,7 +133,7 @@ class Pruner(ABC):
             torch.zeros(2, *self.input_shape, device=device),
             forward=forward,
             exclude=exclude,
-            tie=self.tie,
+            groups=self.groups,
         )
 
     def blind_groups(self, model: nn.Module) -> list[str]:

@@ -134,8 +134,8 @@ def test_a_pattern_that_matches_nothing_is_an_error():
     model, inputs = zoo.build('Residual')
     with pytest.raises(KeyError, match=r"exclude: 'frist' matches no module"):
         mmdhp.trace(model, inputs, exclude=['frist'])
-    with pytest.raises(KeyError, match=r"tie: 'sedond'.*second"):
-        mmdhp.trace(model, inputs, tie=[['first', 'sedond']])
+    with pytest.raises(KeyError, match=r"groups: 'sedond'.*second"):
+        mmdhp.trace(model, inputs, groups=[['first', 'sedond']])
 
 
 def test_tied_modules_are_one_group():
@@ -146,7 +146,7 @@ def test_tied_modules_are_one_group():
     )
     x = torch.zeros(2, 3, 9, 8)
     assert sizes(mmdhp.trace(pair, x)) == {'0': 6, '1': 6}
-    graph = mmdhp.trace(pair, x, tie=[['0', '1']])
+    graph = mmdhp.trace(pair, x, groups=[['0', '1']])
     assert sizes(graph) == {'0': 6}
     assert mmdhp.verify(pair, graph, graph.random_keep(0.5), x) < 1e-6
 
@@ -155,7 +155,7 @@ def test_modules_of_different_sizes_cannot_be_tied():
     model, inputs = zoo.build('Residual')
     message = r'different numbers of units \(first: 6, second: 5\)'
     with pytest.raises(GraphError, match=message):
-        mmdhp.trace(model, inputs, tie=[['first', 'second']])
+        mmdhp.trace(model, inputs, groups=[['first', 'second']])
 
 
 def test_a_model_that_cannot_run_is_an_error():

@@ -278,7 +278,7 @@ def test_published_constants(
     kinds = ('weight', 'norm', 'act')
     if name == 'CIFARResNet':
         model, shape, kinds = WithHead(model), (3, 32, 32), kinds[:2]
-    pruner = DHP(dict(macs=0.5), shape, tie=tie, kinds=kinds)
+    pruner = DHP(dict(macs=0.5), shape, groups=tie, kinds=kinds)
     pruner.attach(model)
     graph, program = pruner.graph, pruner.program
     used = torch.zeros(len(program.latent), dtype=torch.bool)

@@ -90,7 +90,7 @@ def timed(step: Callable[[], None], device: torch.device) -> float:
 
 def run_case(name: str, rounds: int, device: torch.device) -> list[str]:
     """Measure one network; return the cells of its row."""
-    config, shape, optimizer, tie = CASES[name]
+    config, shape, optimizer, groups = CASES[name]
     torch.manual_seed(0)
     batch = torch.rand(shape, device=device)
     plain = MODELS.build(config).to(device).train()
@@ -108,7 +108,7 @@ def run_case(name: str, rounds: int, device: torch.device) -> list[str]:
                 target=dict(macs=0.4),
                 input_shape=shape[1:],
                 regularization=1e-4,
-                tie=tie,
+                groups=groups,
             ),
         )
     )

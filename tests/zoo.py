@@ -591,7 +591,7 @@ class Attention(nn.Module):
 
     shape = (2, 7, 5)
     expected = {'project': 6, 'inner': 9}
-    frozen = {'split': 'fixed number of pieces'}
+    frozen = {'literal': 'pieces of sizes that it fixes'}
 
     def __init__(self, spelling='product'):
         super().__init__()
@@ -786,7 +786,7 @@ class UnknownOperator(nn.Module):
 class _Cross(nn.Module):
     def forward(self, x):
         n, _, h, w = x.shape
-        x = x.unflatten(1, (2, 3))
+        x = x.unflatten(1, (2, -1))
         x = torch.linalg.cross(x, x.flip(1), dim=2)
         return x.reshape(n, 2, 3 * h, w)
 

@@ -159,6 +159,7 @@ def channel_summary(
             for name, tensor in resizing.named_tensors(model)
             if tuple(tensor.shape) != graph.shapes.get(name)
         },
+        'attributes': graph.attribute_values(keep),
     }
 
 

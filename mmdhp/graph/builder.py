@@ -2,7 +2,7 @@
 
 import difflib
 import fnmatch
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Optional
 
@@ -12,7 +12,8 @@ from torch import nn
 from .channel_graph import ChannelGraph, ChannelGroup, FrozenGroup, Member
 from .errors import GraphError
 from .execution import Forward, Inputs, execute
-from .shadow import NO_ATOM, AtomTable, Grid, LayerRecord, Reason, channel_rows
+from .resolution import Resolution, producers, resolve
+from .shadow import NO_ATOM, LayerRecord, Reason
 from .tracer import Tracer
 
 
@@ -59,11 +60,11 @@ def trace(
     """
     tracer = execute(model, inputs, forward)
     _freeze_excluded(tracer, exclude)
-    labels = _resolve(tracer)
+    resolution = resolve(tracer)
     if groups:
-        _tie_declared(tracer, labels, groups)
-        labels = _resolve(tracer)
-    return _build(tracer, labels)
+        _tie_declared(tracer, resolution.labels, groups)
+        resolution = resolve(tracer)
+    return _build(tracer, resolution)
 
 
 def _matching_producers(
@@ -123,69 +124,7 @@ def _unique(values: np.ndarray) -> np.ndarray:
     return values[np.sort(first)]
 
 
-# ------------------------------------------------------------------ components
-def _resolve(tracer: Tracer) -> np.ndarray:
-    """Label components; keep every split axis rectangular.
-
-    Where the model's code splits a channel axis into several, channels may be
-    removed only along the one whose size that code leaves open.
-    """
-    in_space = tracer.pixels.labels()
-    grids = [_OpenGrid(grid, in_space) for grid in tracer.grids]
-    while True:
-        labels = tracer.atoms.labels()
-        for grid in grids:
-            grid.tie(tracer.atoms, labels)
-        if np.array_equal(tracer.atoms.labels(), labels):
-            break
-    for grid in grids:
-        if len(np.unique(_look_up(labels, grid.rows))) == 1:
-            tracer.atoms.freeze(grid.rows, 'split', grid.reason)
-    return labels
-
-
-class _OpenGrid:
-    """A grid and its open axis.
-
-    Args:
-        grid (Grid): The grid.
-        in_space (ndarray): Labels of what later lies side by side in space:
-            sub-pixels, whose number the code must fix.
-    """
-
-    def __init__(self, grid: Grid, in_space: np.ndarray) -> None:
-        axis = grid.open_axis
-        if not grid.spelled:
-            known = _look_up(in_space, grid.strand)
-            laid = [a for a in grid.axes if _constant_beside(known, a)]
-            axis = laid[0] if laid else axis
-        self.rows = channel_rows(grid.strand, axis)
-        self.reason = (
-            f'{grid.where} splits them into a fixed number of pieces, which '
-            'all need all of them'
-        )
-
-    def tie(self, atoms: AtomTable, labels: np.ndarray) -> None:
-        """Tie what lies beside each other, unless it is tied already."""
-        known = _look_up(labels, self.rows)
-        if (known == known[:, :1]).all():
-            return
-        atoms.union(self.rows, self.rows.max(1, keepdims=True))
-        if (self.rows == NO_ATOM).any():
-            reason = 'shares a reshaped axis with fixed channels'
-            atoms.freeze(self.rows, 'fixed-width', reason)
-
-
-def _look_up(labels: np.ndarray, atoms: np.ndarray) -> np.ndarray:
-    return np.where(atoms == NO_ATOM, NO_ATOM, labels[atoms])
-
-
-def _constant_beside(known: np.ndarray, axis: int) -> bool:
-    """Whether ``known`` varies along ``axis`` only."""
-    rows = channel_rows(known, axis)
-    return bool((rows == rows[:, :1]).all())
-
-
+# ---------------------------------------------------------------------- births
 @dataclass
 class _Birth:
     """Components born together, on their way to become a group."""
@@ -195,32 +134,19 @@ class _Birth:
     producers: list[str] = field(default_factory=list)
 
 
-def _producers(tracer: Tracer) -> Iterator[tuple[str, np.ndarray, bool]]:
-    """Name, atoms and ownership, in the order in which channels appear.
-
-    Both axes of a conv or linear weight follow what was produced: channels
-    that no layer makes belong to the first that reads them.
-    """
-    for name, atoms in tracer.producers:
-        yield name, atoms, True
-    for layer in tracer.layers:
-        if layer.kind == 'weight':
-            for atoms in (layer.columns, layer.rows):
-                yield f'{layer.module}:input', atoms, False
-
-
-def _births(tracer: Tracer, labels: np.ndarray) -> list[_Birth]:
+def _births(tracer: Tracer, resolution: Resolution) -> list[_Birth]:
     """Prunable births, then frozen ones, one per reason."""
     unowned = ('no-producer', 'no traced layer produces these channels')
-    reasons = tracer.atoms.reasons(labels)
-    birth_of = _birth_labels(tracer, labels)
+    labels = resolution.labels
     births: dict[tuple[int, Optional[Reason]], _Birth] = {}
     of_label: dict[int, _Birth] = {}
-    for name, atoms, owned in _producers(tracer):
+    for name, atoms, owned in producers(tracer):
         for label in labels[atoms[atoms != NO_ATOM]].tolist():
             if label not in of_label:
-                reason = reasons.get(label, None if owned else unowned)
-                key = (int(birth_of[label]), reason)
+                reason = resolution.reasons.get(
+                    label, None if owned else unowned
+                )
+                key = (int(resolution.births[label]), reason)
                 birth = births.setdefault(key, _Birth(reason))
                 birth.labels.append(label)
                 of_label[label] = birth
@@ -234,32 +160,13 @@ def _births(tracer: Tracer, labels: np.ndarray) -> list[_Birth]:
     return sorted(found, key=lambda birth: birth.reason is not None)
 
 
-def _birth_labels(tracer: Tracer, labels: np.ndarray) -> np.ndarray:
-    """Equal numbers for components that the same layers produce.
-
-    So every layer's outputs are whole births, and no mask that keeps one unit
-    of each can empty a layer.
-    """
-    births = np.zeros(tracer.atoms.size, int)
-    produced = np.zeros(tracer.atoms.size, bool)
-    for _, atoms, owned in _producers(tracer):
-        own = np.unique(labels[atoms[atoms != NO_ATOM]])
-        if owned:
-            produced[own] = True
-        else:
-            own = own[~produced[own]]
-        _, part = np.unique(births[own], return_inverse=True)
-        births[own] = births.max() + 1 + part
-    return births
-
-
 # ----------------------------------------------------------------------- graph
-def _build(tracer: Tracer, labels: np.ndarray) -> ChannelGraph:
-    births = _births(tracer, labels)
+def _build(tracer: Tracer, resolution: Resolution) -> ChannelGraph:
+    births = _births(tracer, resolution)
     ordered = [label for birth in births for label in birth.labels]
     unit_of = np.full(tracer.atoms.size, len(ordered))  # of a component
     unit_of[ordered] = np.arange(len(ordered))
-    unit_of = unit_of[labels]  # of an atom
+    unit_of = unit_of[resolution.labels]  # of an atom
     entries = list(tracer.parameters.values())
     axis_units, members, shapes = {}, {}, {}
     for entry in entries:
@@ -282,6 +189,10 @@ def _build(tracer: Tracer, labels: np.ndarray) -> ChannelGraph:
             for layer in tracer.layers
         ],
         tracer.unused,
+        {
+            attribute: np.where(rows == NO_ATOM, len(ordered), unit_of[rows])
+            for attribute, rows in resolution.attributes.items()
+        },
     )
 
 

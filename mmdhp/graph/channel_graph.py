@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from .cost import KINDS, ProductCost
+from .sizes import Attribute
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,9 @@ class ChannelGraph:
         layers (Sequence): ``(kind, module, factor, row units, column
             units)`` of every call that costs arithmetic.
         unused (Sequence[str]): Parameters that the traced pass never touched.
+        attributes (Mapping[Attribute, ndarray]): Module attributes that a cut
+            changes: each is the number of positions that stay, and a position
+            stays with any of its units, shape ``(positions, others)``.
     """
 
     def __init__(
@@ -120,6 +124,7 @@ class ChannelGraph:
         trainable: Sequence[str],
         layers: Sequence[tuple[str, str, float, tuple, tuple]],
         unused: Sequence[str] = (),
+        attributes: Optional[Mapping[Attribute, np.ndarray]] = None,
     ) -> None:
         self.groups = list(groups)
         self.frozen = list(frozen)
@@ -128,6 +133,7 @@ class ChannelGraph:
         self.trainable = list(trainable)
         self.layers = list(layers)
         self.unused = list(unused)
+        self.attributes = dict(attributes or {})
 
     # ------------------------------------------------------------------ units
     @property
@@ -303,6 +309,22 @@ class ChannelGraph:
             key: torch.from_numpy(np.flatnonzero(gates[units]))
             for key, units in self.axis_units.items()
             if (units < self.num_units).any()
+        }
+
+    def attribute_values(self, keep: Tensor) -> dict[str, int]:
+        """Values that module attributes take with a cut.
+
+        Args:
+            keep (Tensor): bool mask, shape ``(U, )``.
+
+        Returns:
+            dict: ``'module.attribute'`` or ``'module.attribute[index]'`` →
+            value, for attributes by which the model's code asks for sizes.
+        """
+        gates = self.extend(self.check_keep(keep)).numpy()
+        return {
+            str(attribute): int(gates[units].any(1).sum())
+            for attribute, units in self.attributes.items()
         }
 
     def __repr__(self) -> str:

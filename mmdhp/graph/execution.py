@@ -31,21 +31,36 @@ Forward = Callable[[nn.Module, Any], Any]
 
 
 class _SpellingMode(TorchFunctionMode):
-    """Notes how Python code spells the operators it calls."""
+    """Notes how Python code spells the operators it calls, and its sizes."""
 
-    def __init__(self) -> None:
+    def __init__(self, tracer: Tracer) -> None:
         super().__init__()
+        self.tracer = tracer
         self.spelling = Spelling()
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple = (), kwargs: Any = None
     ) -> Any:
+        kwargs = kwargs or {}
         outer = self.spelling
-        self.spelling = Spelling(getattr(func, '__name__', ''), args)
+        name = getattr(func, '__name__', '')
+        self.spelling = Spelling(name, args, kwargs)
         try:
-            return func(*args, **(kwargs or {}))
+            out = func(*args, **kwargs)
         finally:
             self.spelling = outer
+        if func is Tensor.size or getattr(func, '__self__', 0) is Tensor.shape:
+            return self._traced(args[0], out, *args[1:], **kwargs)
+        if func is Tensor.__len__:
+            int(self.tracer.size(args[0], 0))  # Python makes it a plain one
+        return out
+
+    def _traced(self, tensor: Tensor, size: Any, dim: Any = None) -> Any:
+        """``tensor.size(dim)``, or all sizes, as traced integers."""
+        if dim is not None:
+            return self.tracer.size(tensor, dim)
+        axes = range(len(size))
+        return torch.Size([self.tracer.size(tensor, axis) for axis in axes])
 
 
 class _ObserverMode(TorchDispatchMode):
@@ -144,7 +159,8 @@ def _run(
             ),
         ):
             context.callback(hook.remove)
-        spelled = context.enter_context(_SpellingMode())
+        tracer.sizes.mark_attributes(model)
+        spelled = context.enter_context(_SpellingMode(tracer))
         context.enter_context(_ObserverMode(tracer, spelled))
         outputs = call_model(model, inputs, forward)
         tracer.finish(outputs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
@@ -13,6 +13,7 @@ from .shadow import (
     Call,
     Grid,
     Strand,
+    channel_rows,
     compress,
     on_axis,
     reshape_strand,
@@ -38,35 +39,64 @@ def view(trace: Tracer, call: Call) -> None:
     """Reshape; an axis split by the code must stay rectangular."""
     x, out = call.tensors[0], call.outputs[0]
     old, new = tuple(x.shape), tuple(out.shape)
+    sizes = _spelled_sizes(call, out.dim())
     strands = []
     for strand in trace.shadow(x).strands:
         reshaped = reshape_strand(strand, old, new)
         axes = split_axes(strand, old, new)
         if axes is not None:
-            spelled = _spelled_axis(call, axes, len(new))
-            trace.grids.append(
-                Grid(
-                    reshaped,
-                    axes,
-                    axes[-1] if spelled is None else spelled,
-                    trace.where(call),
-                    spelled is not None,
-                )
-            )
+            _note_grid(trace, call, reshaped, axes, sizes)
+        for axis, size in enumerate(sizes or ()):
+            trace.require(reshaped, axis, size, call)
         strands.append(reshaped)
     trace.set(call, strands)
 
 
-def _spelled_axis(call: Call, axes: tuple[int, ...], ndim: int) -> int | None:
-    """The axis for which the code says ``-1``."""
-    if call.spelling.name not in ('view', 'reshape'):
-        return None
-    shape = call.spelling.args[1:]
-    if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
-        shape = tuple(shape[0])
-    if len(shape) != ndim:
-        return None
-    return next((a for a in axes if shape[a] == -1), None)
+def _spelled_sizes(call: Call, ndim: int) -> Sequence[Any] | None:
+    """The sizes that the model's code asks for; -1 where it leaves one open.
+
+    None if they follow from other tensors, as in ``view_as`` or ``flatten``.
+    """
+    name = call.spelling.name
+    if name in ('view', 'reshape'):
+        return call.spelling.sizes(ndim)
+    if name == 'unflatten':
+        tensor, axis, sizes = (*call.spelling.args, None, None)[:3]
+        axis = call.spelling.kwargs.get('dim', axis)
+        sizes = call.spelling.kwargs.get('sizes', sizes)
+        if isinstance(axis, int) and sizes is not None:
+            axis %= tensor.dim()
+            whole = [-1] * tensor.dim()
+            whole[axis : axis + 1] = sizes
+            return whole if len(whole) == ndim else None
+    return None
+
+
+def _note_grid(
+    trace: Tracer,
+    call: Call,
+    strand: Strand,
+    axes: tuple[int, ...],
+    sizes: Sequence[Any] | None,
+) -> None:
+    """Find the axes of a split that the code leaves open.
+
+    Sizes that are -1 or follow from a tensor's shape come first, then those
+    that a module attribute tells, which can be changed.
+    """
+    where = trace.where(call)
+    known = sizes is not None and not all(sizes[a] == -1 for a in axes)
+    if not known or sizes is None:
+        trace.grids.append(Grid(strand, axes, axes[::-1][:1], where))
+        return
+    ranks = {axis: trace.sizes.openness(sizes[axis]) for axis in axes}
+    candidates = [axis for axis in axes[::-1] if ranks[axis] is not None]
+    if candidates:
+        candidates.sort(key=lambda axis: ranks[axis] or 0)
+        trace.grids.append(Grid(strand, axes, tuple(candidates), where, True))
+    else:
+        reason = f'{where} splits them into pieces of sizes that it fixes'
+        trace.freeze([strand], 'literal', reason)
 
 
 def permute(trace: Tracer, call: Call) -> None:
@@ -110,7 +140,11 @@ def squeeze(trace: Tracer, call: Call) -> None:
 
 # ----------------------------------------------------------------------- apart
 def slice_axis(trace: Tracer, call: Call) -> None:
-    """A range of positions; a partial range of channels stays as it is."""
+    """A range of positions.
+
+    A part of the channels can be cut where the code takes both ends from
+    shapes or attributes; otherwise all of them stay.
+    """
     x, out = call.tensors[0], call.outputs[0]
     axis = int(call.argument('dim', 0)) % x.dim()
     cut = slice(
@@ -119,13 +153,49 @@ def slice_axis(trace: Tracer, call: Call) -> None:
     strands = []
     for strand in trace.shadow(x).strands:
         if strand.shape[axis] > 1 and out.shape[axis] < x.shape[axis]:
-            reason = f'sliced at fixed positions by {trace.where(call)}'
-            trace.freeze([strand], 'sliced', reason)
+            _note_range(trace, call, strand, axis, cut)
             index = [slice(None)] * strand.ndim
             index[axis] = cut
             strand = strand[tuple(index)]
         strands.append(strand)
     trace.set(call, strands)
+
+
+def _note_range(
+    trace: Tracer, call: Call, strand: Strand, axis: int, cut: slice
+) -> None:
+    size = strand.shape[axis]
+    start, stop, step = cut.indices(size)
+    spelled = _spelled_range(call, axis, strand.ndim)
+    ends = [(start, spelled.start), (stop, spelled.stop)]
+    ends = [(end, value) for end, value in ends if 0 < end < size]
+    if step != 1 or any(trace.sizes.is_literal(value) for _, value in ends):
+        reason = f'sliced at fixed positions by {trace.where(call)}'
+        trace.freeze([strand], 'sliced', reason)
+        return
+    for end, value in ends:
+        head = np.take(strand, range(end), axis=axis)
+        trace.sizes.require(channel_rows(head, axis), value, trace.where(call))
+
+
+def _spelled_range(call: Call, axis: int, ndim: int) -> slice:
+    """The slice as the code spells it; literal zeros where it is unknown."""
+    spelling, unknown = call.spelling, slice(0, 0)
+    if spelling.name == 'narrow' and len(spelling.args) == 4:
+        start, length = spelling.args[2:]
+        return slice(start, start + length)
+    if spelling.name != '__getitem__':
+        return unknown
+    index = spelling.args[1]
+    index = list(index) if isinstance(index, tuple) else [index]
+    if Ellipsis in index:
+        place = index.index(Ellipsis)
+        index[place : place + 1] = [slice(None)] * (ndim - len(index) + 1)
+    if not all(isinstance(item, slice) for item in index) or axis >= len(
+        index
+    ):
+        return unknown
+    return index[axis]
 
 
 def select(trace: Tracer, call: Call) -> None:
@@ -164,22 +234,15 @@ def _keep_pieces(trace: Tracer, strand: Strand, axis: int, call: Call) -> None:
 def split(trace: Tracer, call: Call) -> None:
     """``chunk`` takes equal pieces, which lose the same positions.
 
-    ``split`` takes pieces of literal sizes, which stay.
+    ``split`` takes pieces of sizes that the code tells; literal ones stay.
     """
     x = call.tensors[0]
     pieces = call.outputs
     axis = int(call.argument('dim', 0)) % x.dim()
     stops = np.cumsum([piece.shape[axis] for piece in pieces])
-    even = len({piece.shape[axis] for piece in pieces}) == 1
-    counted = call.spelling.name in ('chunk', 'unsafe_chunk', 'tensor_split')
     for strand in trace.shadow(x).along(axis):
-        if len(pieces) == 1:
-            continue
-        if even and counted and pieces[0].shape[axis] > 1:
-            _split_evenly(trace, strand, axis, len(pieces), call)
-        else:
-            reason = f'split at fixed positions by {trace.where(call)}'
-            trace.freeze([strand], 'sliced', reason)
+        if len(pieces) > 1:
+            _note_pieces(trace, call, strand, axis)
     for piece, stop in zip(pieces, stops):
         inside = range(stop - piece.shape[axis], stop)
         strands = [
@@ -189,6 +252,41 @@ def split(trace: Tracer, call: Call) -> None:
         trace.set(call, strands, piece)
 
 
+def _note_pieces(trace: Tracer, call: Call, strand: Strand, axis: int) -> None:
+    """State what a split asks for: even pieces, or pieces of known sizes."""
+    sizes = [piece.shape[axis] for piece in call.outputs]
+    asked = _spelled_pieces(call)
+    even = len(set(sizes)) == 1 and sizes[0] > 1
+    counted = call.spelling.name in ('chunk', 'unsafe_chunk', 'tensor_split')
+    if isinstance(asked, int):
+        asked = [asked] * len(sizes)
+        counted = counted or not trace.sizes.is_literal(asked[0])
+    if even and counted:
+        _split_evenly(trace, strand, axis, len(sizes), call)
+    elif not asked or any(trace.sizes.is_literal(size) for size in asked):
+        reason = f'split at fixed positions by {trace.where(call)}'
+        trace.freeze([strand], 'sliced', reason)
+        return
+    stops = np.cumsum(sizes)
+    for size, stop, value in zip(sizes, stops, asked or ()):
+        if size != value:  # the remainder
+            continue
+        piece = np.take(strand, range(stop - size, stop), axis=axis)
+        where = trace.where(call)
+        trace.sizes.require(channel_rows(piece, axis), value, where)
+
+
+def _spelled_pieces(call: Call) -> Any:
+    """Sizes in ``split(x, sizes)``, or the size of all; None if unknown."""
+    spelling = call.spelling
+    if spelling.name not in ('split', 'split_with_sizes'):
+        return None
+    given = spelling.args[1] if len(spelling.args) > 1 else None
+    for name in ('split_size_or_sections', 'split_size', 'split_sizes'):
+        given = spelling.kwargs.get(name, given)
+    return given
+
+
 def _split_evenly(
     trace: Tracer, strand: Strand, axis: int, count: int, call: Call
 ) -> None:
@@ -196,7 +294,7 @@ def _split_evenly(
     shape[axis : axis + 1] = [count, shape[axis] // count]
     grid = strand.reshape(shape)
     axes, where = (axis, axis + 1), trace.where(call)
-    trace.grids.append(Grid(grid, axes, axis + 1, where, spelled=True))
+    trace.grids.append(Grid(grid, axes, axes[1:], where, spelled=True))
 
 
 def gated_halves(trace: Tracer, call: Call) -> None:
@@ -335,7 +433,7 @@ def channel_shuffle(trace: Tracer, call: Call) -> None:
     if trace.shadow(x).along(1):
         rows = trace.axis(x, 1).reshape(groups, -1)
         where = trace.where(call)
-        trace.grids.append(Grid(rows, (0, 1), 1, where, spelled=True))
+        trace.grids.append(Grid(rows, (0, 1), (1,), where, spelled=True))
         strands.append(on_axis(rows.T.ravel(), 1, x.dim()))
     trace.set(call, strands)
 

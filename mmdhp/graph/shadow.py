@@ -9,7 +9,7 @@ feature map, one per axis for a weight.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any, Optional
 
@@ -96,10 +96,23 @@ class Spelling:
     Args:
         name (str): Name of the function or method; ``''`` if unknown.
         args (tuple): Its positional arguments.
+        kwargs (dict): Its keyword arguments.
     """
 
     name: str = ''
     args: tuple = ()
+    kwargs: dict = field(default_factory=dict)
+
+    def sizes(self, count: int) -> Optional[Sequence[Any]]:
+        """The sizes in ``x.view(a, b)`` or ``x.view((a, b))``.
+
+        Returns:
+            Sequence | None: None unless there are ``count`` of them.
+        """
+        sizes: Sequence[Any] = self.args[1:]
+        if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
+            sizes = sizes[0]
+        return sizes if len(sizes) == count else None
 
 
 @dataclass
@@ -274,7 +287,8 @@ class Grid:
     Args:
         strand (ndarray): Atoms after the split.
         axes (tuple[int]): Axes of ``strand`` that came from one.
-        open_axis (int): The one whose size the code does not fix.
+        open_axes (tuple[int]): Those whose size the code does not fix, the
+            likeliest first; the first that leaves several units is taken.
         where (str): Module and operator, for messages.
         spelled (bool): Whether the code says so (``-1``, ``chunk``). If not,
             pieces that end up in space (sub-pixels) may leave another open.
@@ -282,7 +296,7 @@ class Grid:
 
     strand: Strand
     axes: tuple[int, ...]
-    open_axis: int
+    open_axes: tuple[int, ...]
     where: str
     spelled: bool = False
 

@@ -23,6 +23,7 @@ from .shadow import (
     on_axis,
     varying,
 )
+from .sizes import SizeBook
 
 
 class Tracer:
@@ -42,6 +43,7 @@ class Tracer:
         self.parameters: dict[int, ParameterAtoms] = {}
         self.layers: list[LayerRecord] = []
         self.grids: list[Grid] = []
+        self.sizes = SizeBook()
         self.producers: list[tuple[str, np.ndarray]] = []
         self.batch_size = 1
         self.stack: list[tuple[str, nn.Module]] = []
@@ -186,6 +188,20 @@ class Tracer:
             self.atoms.union(heads, chosen)
             chosen = np.where(chosen == NO_ATOM, heads, chosen)
         return chosen
+
+    def size(self, tensor: Tensor, axis: int) -> int:
+        """Size of an axis; a traced integer if it carries channels."""
+        for strand in self.shadow(tensor).along(axis):
+            return self.sizes.extent(strand, axis)
+        return tensor.shape[axis]
+
+    def require(
+        self, strand: Strand, axis: int, value: Any, call: Call
+    ) -> None:
+        """Note that the model's code expects an axis to have some size."""
+        if strand.shape[axis] > 1:
+            rows = channel_rows(strand, axis)
+            self.sizes.require(rows, value, self.where(call))
 
     def aligned(self, tensor: Tensor, ndim: int) -> list[Strand]:
         """Strands of a tensor, left-padded to ``ndim`` axes."""

@@ -52,8 +52,8 @@ def build_pruned(
     model = ROOT_MODELS.build(architecture)
     if channels is not None:
         with open(channels, encoding='utf-8') as file:
-            changed = json.load(file)['shapes']
+            pruned = json.load(file)
         shapes = {name: tuple(t.shape) for name, t in named_tensors(model)}
-        shapes.update({name: tuple(shape) for name, shape in changed.items()})
-        resize(model, shapes)
+        shapes.update({k: tuple(v) for k, v in pruned['shapes'].items()})
+        resize(model, shapes, pruned.get('attributes'))
     return resize_on_load(model)

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from .resizing import resize, state_shapes
+from .resizing import resize, state_attributes, state_shapes
 
 
 def rebuild(model: nn.Module, state_dict: Mapping[str, Any]) -> nn.Module:
@@ -25,6 +25,7 @@ def rebuild(model: nn.Module, state_dict: Mapping[str, Any]) -> nn.Module:
     """
     if 'state_dict' in state_dict:
         state_dict = state_dict['state_dict']
-    resize(model, state_shapes(state_dict))
+    attributes = state_attributes(state_dict)
+    resize(model, state_shapes(state_dict), attributes)
     model.load_state_dict(dict(state_dict))
     return model

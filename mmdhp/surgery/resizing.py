@@ -5,7 +5,7 @@ that it loads where ``mmdhp`` is not installed.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,9 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 Shapes = Mapping[str, tuple[int, ...]]
+Attributes = Mapping[str, int]
+
+KEY = 'mmdhp_attributes'  # in the metadata of a state dict
 
 
 def named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -52,7 +55,9 @@ def mismatches(model: nn.Module, shapes: Shapes) -> list[str]:
     return problems
 
 
-def resize(model: nn.Module, shapes: Shapes) -> nn.Module:
+def resize(
+    model: nn.Module, shapes: Shapes, attributes: Optional[Attributes] = None
+) -> nn.Module:
     """Give a model's tensors the shapes of a checkpoint, in place.
 
     Tensors that change get zeros: load the checkpoint next. Parameter objects
@@ -62,6 +67,8 @@ def resize(model: nn.Module, shapes: Shapes) -> nn.Module:
         model (nn.Module): Freshly built architecture.
         shapes (Mapping[str, tuple]): Shape of every parameter and persistent
             buffer, by state-dict name.
+        attributes (Mapping[str, int], optional): As for
+            :func:`set_attributes`.
 
     Returns:
         nn.Module: ``model``.
@@ -84,6 +91,7 @@ def resize(model: nn.Module, shapes: Shapes) -> nn.Module:
         if tuple(tensor.shape) != tuple(shapes[name]):
             tensor.data = tensor.new_zeros(shapes[name])
     refresh(model)
+    set_attributes(model, attributes or {})
     return model
 
 
@@ -100,14 +108,69 @@ def resize_on_load(model: nn.Module) -> nn.Module:
 
 
 def _resize_hook(
-    module: nn.Module, state_dict: dict[str, Tensor], prefix: str, *_: Any
+    module: nn.Module,
+    state_dict: dict[str, Tensor],
+    prefix: str,
+    metadata: dict[str, Any],
+    *_: Any,
 ) -> None:
     shapes = {name: tuple(t.shape) for name, t in named_tensors(module)}
     for name in shapes:
         tensor = state_dict.get(prefix + name)
         if isinstance(tensor, Tensor):
             shapes[name] = tuple(tensor.shape)
-    resize(module, shapes)
+    resize(module, shapes, metadata.get(KEY))
+
+
+# ------------------------------------------------------------------ attributes
+def set_attributes(model: nn.Module, values: Attributes) -> None:
+    """Change the sizes that modules hold as plain integers, in place.
+
+    State dicts of the model tell them from now on, in their metadata.
+
+    Args:
+        model (nn.Module): The model.
+        values (Mapping[str, int]): ``'module.attribute'``, or
+            ``'module.attribute[index]'`` for an item of a list or tuple, →
+            value.
+
+    Raises:
+        AttributeError: If the model has no such module or attribute.
+    """
+    for name, value in values.items():
+        owner, _, attribute = name.rpartition('.')
+        module = model.get_submodule(owner)
+        attribute, _, index = attribute.rstrip(']').partition('[')
+        found: Any = getattr(module, attribute)
+        if index:
+            items = list(found)
+            items[int(index)] = value
+            value = type(found)(items)
+        setattr(module, attribute, value)
+    if values:
+        for hook in model._state_dict_hooks.values():
+            if isinstance(hook, _AttributeRecord):
+                hook.values.update(values)
+                return
+        model._register_state_dict_hook(_AttributeRecord(dict(values)))
+
+
+class _AttributeRecord:
+    """Writes changed attributes into the metadata of a model's state dicts."""
+
+    def __init__(self, values: dict[str, int]) -> None:
+        self.values = values
+
+    def __call__(
+        self, module: nn.Module, state: Any, prefix: str, metadata: dict
+    ) -> None:
+        metadata[KEY] = dict(self.values)
+
+
+def state_attributes(state_dict: Mapping[str, Any]) -> Attributes:
+    """Changed attributes that a state dict tells in its metadata."""
+    metadata = getattr(state_dict, '_metadata', None) or {}
+    return metadata.get('', {}).get(KEY, {})
 
 
 def refresh(model: nn.Module) -> None:

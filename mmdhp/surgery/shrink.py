@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mmdhp.graph import ChannelGraph, GraphError
 
-from .resizing import refresh
+from .resizing import refresh, set_attributes
 
 Positions = Mapping[tuple[str, int], Tensor]
 
@@ -59,6 +59,7 @@ def shrink(model: nn.Module, graph: ChannelGraph, keep: Tensor) -> nn.Module:
             tensor.data = cut.clone(memory_format=torch.contiguous_format)
             tensor.grad = None
     refresh(model)
+    set_attributes(model, graph.attribute_values(keep))
     return model
 
 

@@ -43,6 +43,7 @@ KEYS = {
     'versions',
     'groups',
     'shapes',
+    'attributes',
 }
 
 # Builds an exported model where mmdhp cannot be imported; saves its outputs.

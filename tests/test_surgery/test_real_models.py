@@ -79,24 +79,29 @@ def test_mmpretrain_mobilenet(mmpretrain):
     assert len(graph.groups) == 24
 
 
-def test_a_literal_split_is_frozen_and_the_rest_verified(mmpretrain):
+def test_sizes_that_modules_hold_follow_the_cut(mmpretrain):
     model = mmpretrain.build(
         dict(type='Res2Net', depth=50, scales=4, base_width=26)
     )
-    _, graph = shrunk(model)
-    reasons = {g.reason for g in graph.frozen if g.code == 'sliced'}
-    assert len(graph.groups) == 30
-    assert any('aten::split' in reason for reason in reasons)
+    model, graph = shrunk(model)
+    assert len(graph.groups) == 46
+    block = model.layer1[0]
+    assert block.width == block.convs[0].in_channels < 26
 
 
-def test_a_vision_transformer_loses_inner_widths_only(mmpretrain):
+def test_a_vision_transformer_loses_heads_and_inner_widths(mmpretrain):
     model = mmpretrain.build(
         dict(type='VisionTransformer', arch='deit-t', img_size=48)
     )
-    _, graph = shrunk(model, (2, 3, 48, 48))
-    assert {group.name.rpartition('.ffn.')[2] for group in graph.groups} == {
-        'layers.0.0'
+    model, graph = shrunk(model, (2, 3, 48, 48))
+    assert {group.name.split('.', 2)[2] for group in graph.groups} == {
+        'ffn.layers.0.0',
+        'attn.qkv',
     }
+    attention = model.layers[0].attn
+    assert attention.num_heads == 2
+    assert attention.qkv.out_features == 3 * 2 * attention.head_dims
+    assert attention.embed_dims == attention.proj.in_features
 
 
 @pytest.fixture

@@ -162,6 +162,7 @@ def _run(
         tracer.sizes.mark_attributes(model)
         spelled = context.enter_context(_SpellingMode(tracer))
         context.enter_context(_ObserverMode(tracer, spelled))
+        model.eval()  # some modules compute here what they use later
         outputs = call_model(model, inputs, forward)
         tracer.finish(outputs)
     return tracer
@@ -181,7 +182,7 @@ def _quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _untouched(model: nn.Module, tensors: list[Tensor]) -> Iterator[None]:
-    """Evaluation mode inside; everything as it was afterwards.
+    """Put everything back afterwards, training mode included.
 
     Args:
         model (nn.Module): The model.
@@ -193,7 +194,6 @@ def _untouched(model: nn.Module, tensors: list[Tensor]) -> Iterator[None]:
     values = [(t, t.detach().clone()) for t in tensors]
     state = torch.get_rng_state()
     try:
-        model.eval()
         yield
     finally:
         for snapshot in saved:

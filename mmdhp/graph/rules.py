@@ -16,13 +16,16 @@ from .rules_pointwise import (
     elementwise,
     group_norm,
     layer_norm,
+    pooled_regions,
     reduction,
     spatial,
+    unpool,
 )
 from .rules_products import (
     affine_product,
     attention,
     convolution,
+    deformable_convolution,
     linear,
     matrix_product,
 )
@@ -31,8 +34,12 @@ from .rules_views import (
     concatenate,
     embedding,
     expand,
+    fold,
     gated_halves,
     identity,
+    index,
+    index_along,
+    index_put,
     nothing,
     pad,
     permute,
@@ -40,6 +47,7 @@ from .rules_views import (
     pixel_unshuffle,
     reorder,
     repeat,
+    restride,
     select,
     slice_axis,
     split,
@@ -47,6 +55,7 @@ from .rules_views import (
     stack,
     transpose,
     unbind,
+    unfold,
     unsqueeze,
     view,
 )
@@ -60,11 +69,10 @@ Rule = Callable[['Tracer', Call], None]
 
 def find_rule(call: Call) -> Optional[Rule]:
     """Rule of an operator: by name, then by PyTorch's pointwise tag."""
-    space, _, name = call.name.partition('::')
-    if space == 'aten':
-        rule = RULES.get(name) or RULES.get(name.rstrip('_'))
-        if rule is not None:
-            return rule
+    name = call.name.removeprefix('aten::')
+    rule = RULES.get(name) or RULES.get(name.rstrip('_'))
+    if rule is not None:
+        return rule
     if torch.Tag.pointwise in call.func.tags:
         return elementwise
     return None
@@ -74,6 +82,7 @@ RULES: dict[str, Rule] = {
     name: rule
     for rule, names in (
         (convolution, 'convolution'),
+        (deformable_convolution, 'torchvision::deform_conv2d'),
         (linear, 'linear'),
         (matrix_product, 'mm bmm'),
         (affine_product, 'addmm baddbmm'),
@@ -98,7 +107,7 @@ RULES: dict[str, Rule] = {
             'mean sum amax amin var std var_mean std_mean max min prod norm '
             'linalg_vector_norm argmax argmin any all logsumexp',
         ),
-        (along_axis, '_softmax _log_softmax cumsum cumprod sort argsort'),
+        (along_axis, '_softmax _log_softmax cumsum cumprod sort argsort topk'),
         (
             spatial,
             'max_pool1d_with_indices max_pool2d_with_indices '
@@ -150,7 +159,15 @@ RULES: dict[str, Rule] = {
         (pixel_unshuffle, 'pixel_unshuffle'),
         (channel_shuffle, 'channel_shuffle native_channel_shuffle'),
         (reorder, 'flip roll'),
+        (unfold, 'im2col'),
+        (fold, 'col2im'),
+        (restride, 'as_strided'),
         (embedding, 'embedding'),
+        (index, 'index'),
+        (index_along, 'index_select gather'),
+        (index_put, 'index_put'),
+        (unpool, 'max_unpool2d max_unpool3d'),
+        (pooled_regions, 'torchvision::roi_align torchvision::roi_pool'),
     )
     for name in names.split()
 }

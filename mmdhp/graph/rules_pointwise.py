@@ -5,6 +5,7 @@ Element-wise operators, norms, reductions, and everything spatial.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,15 +44,26 @@ def elementwise(trace: Tracer, call: Call) -> None:
         shape = (1,) * (out.dim() - tensor.dim()) + tuple(tensor.shape)
         for strand in merged:
             met = [axis for axis in varying(strand) if shape[axis] > 1]
-            if met and not own.intersection(met):
+            if not own.intersection(met):
                 origin = trace.shadow(tensor).origin
                 reason = f'meets {origin} of the same width at {where}'
-                trace.freeze([strand], 'fixed-width', reason)
+                _fix_axes(trace, strand, met, 'fixed-width', reason)
     trace.set(call, merged)
     module = trace.stack[-1][1] if trace.stack else None
     if isinstance(module, ACTIVATIONS) and out.dim() > 1:
         rows = trace.axis(out, 1)
         trace.charge('act', rows, rows[:0], out.numel() / max(len(rows), 1))
+
+
+def _fix_axes(
+    trace: Tracer, strand: Strand, axes: Sequence[int], code: str, reason: str
+) -> None:
+    """Let axes keep their sizes; freeze what varies along them only."""
+    if axes and set(varying(strand)) <= set(axes):
+        trace.freeze([strand], code, reason)
+        return
+    for axis in axes:
+        trace.fix(strand, axis, code, reason)
 
 
 # ----------------------------------------------------------------------- norms
@@ -104,19 +116,26 @@ def _freeze_mixed(trace: Tracer, call: Call, x: Tensor) -> None:
 
 
 def layer_norm(trace: Tracer, call: Call) -> None:
-    """Normalises over channels: its width stays."""
+    """Normalises over channels: its width stays.
+
+    Where it normalises every head by itself, whole heads may go.
+    """
     x, shape = call.args[:2]
     trace.reads(call, x)
-    axes = range(-len(shape), 0)
-    for tensor in (call.argument('weight'), call.argument('bias')):
-        if tensor is not None:
-            for axis in axes:
-                atoms = trace.axis(tensor, axis)
-                why = _norm_reason(trace, x)
-                trace.tie(atoms, trace.axis(x, axis), why)
-    for axis in axes:
+    affine = [call.argument('weight'), call.argument('bias')]
+    for axis in range(-len(shape), 0):
+        reason = _mixed(trace, call)
         strands = trace.shadow(x).along(axis)
-        trace.freeze(strands, 'mixed', _mixed(trace, call))
+        for strand in strands:
+            trace.fix(strand, axis % x.dim(), 'mixed', reason)
+        for tensor in affine:
+            if tensor is None:
+                continue
+            if any(len(varying(strand)) > 1 for strand in strands):
+                trace.freeze([trace.axis(tensor, axis)], 'mixed', reason)
+            else:
+                why = _norm_reason(trace, x)
+                trace.tie(trace.axis(tensor, axis), trace.axis(x, axis), why)
     trace.set(call, trace.shadow(x).strands, call.outputs[0])
 
 
@@ -133,17 +152,21 @@ def _mixed(trace: Tracer, call: Call) -> str:
 
 # ------------------------------------------------------------------ reductions
 def reduction(trace: Tracer, call: Call) -> None:
-    """Sum, mean, maximum ... over axes; channels that are reduced stay."""
+    """Sum, mean, maximum ... over axes; channels that are reduced stay.
+
+    Of channels that an axis was split into, whole slices may still go.
+    """
     x, out = call.tensors[0], call.outputs[0]
     axes = _reduced_axes(x, call)
     strands = []
     for strand in trace.shadow(x).strands:
-        if any(strand.shape[axis] > 1 for axis in axes):
-            trace.freeze([strand], 'mixed', _mixed(trace, call))
-        elif out.dim() == x.dim():
-            strands.append(strand)
-        else:
-            strands.append(np.squeeze(strand, axis=tuple(axes)))
+        met = [axis for axis in axes if strand.shape[axis] > 1]
+        _fix_axes(trace, strand, met, 'mixed', _mixed(trace, call))
+        for axis in met:
+            strand = np.take(strand, [0], axis=axis)
+        if out.dim() != x.dim():
+            strand = np.squeeze(strand, axis=tuple(axes))
+        strands.append(strand)
     trace.set(call, strands)
 
 
@@ -155,11 +178,17 @@ def _reduced_axes(x: Tensor, call: Call) -> list[int]:
 
 
 def along_axis(trace: Tracer, call: Call) -> None:
-    """Softmax, sort ...: same shape, but one axis is mixed."""
-    x = call.tensors[0]
-    mixed = trace.shadow(x).along(int(call.argument('dim', -1)))
-    trace.freeze(mixed, 'mixed', _mixed(trace, call))
-    trace.set(call, trace.shadow(x).strands)
+    """Softmax, sort, top-k ...: one axis is mixed, the others stay."""
+    x, out = call.tensors[0], call.outputs[0]
+    axis = int(call.argument('dim', -1)) % max(x.dim(), 1)
+    strands = []
+    for strand in trace.shadow(x).strands:
+        if strand.shape[axis] > 1:
+            trace.fix(strand, axis, 'mixed', _mixed(trace, call))
+            if out.shape[axis] != x.shape[axis]:
+                strand = np.take(strand, [0], axis=axis)
+        strands.append(strand)
+    trace.set(call, strands)
 
 
 # --------------------------------------------------------------------- spatial
@@ -186,3 +215,23 @@ def spatial(trace: Tracer, call: Call) -> None:
         reason = f'{trace.where(call)} takes them for positions'
         trace.freeze(trace.shadow(tensor).strands, 'spatial', reason)
     trace.set(call, strands)
+
+
+def unpool(trace: Tracer, call: Call) -> None:
+    """Max unpooling: values and their positions have the same channels."""
+    merged: list[Strand] = []
+    for tensor in call.tensors:
+        for strand in trace.shadow(tensor).strands:
+            merged = trace.merge(merged, strand, trace.where(call))
+    trace.set(call, merged)
+
+
+def pooled_regions(trace: Tracer, call: Call) -> None:
+    """RoI pooling: a crop of every channel for every region."""
+    x, regions = call.args[:2]
+    reason = f'{trace.where(call)} takes them for positions'
+    trace.freeze(trace.shadow(regions).strands, 'spatial', reason)
+    slid = [s for s in trace.shadow(x).strands if s.shape[1] == 1]
+    trace.freeze(slid, 'spatial', reason)
+    rows = trace.axis(x, 1)
+    trace.set(call, [on_axis(rows, 1, x.dim())], call.outputs[0])

@@ -20,6 +20,21 @@ if TYPE_CHECKING:
 def convolution(trace: Tracer, call: Call) -> None:
     """Input channels meet the weight's input axis; its output axis leaves."""
     x, weight, bias = call.args[:3]
+    _convolve(trace, call, x, weight, bias)
+
+
+def deformable_convolution(trace: Tracer, call: Call) -> None:
+    """A convolution whose offsets and mask keep their widths."""
+    x, weight, offset, mask, bias = call.args[:5]
+    reason = f'{trace.where(call)} takes them for positions'
+    for tensor in (offset, mask):
+        trace.freeze(trace.shadow(tensor).strands, 'spatial', reason)
+    _convolve(trace, call, x, weight, bias)
+
+
+def _convolve(
+    trace: Tracer, call: Call, x: Tensor, weight: Tensor, bias: Any
+) -> None:
     trace.reads(call, x)
     transposed = bool(call.argument('transposed', False))
     groups = int(call.argument('groups', 1))

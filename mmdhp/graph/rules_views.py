@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from .shadow import (
@@ -19,6 +20,7 @@ from .shadow import (
     reshape_strand,
     split_axes,
     varying,
+    volume,
 )
 
 if TYPE_CHECKING:
@@ -169,6 +171,9 @@ def _note_range(
     spelled = _spelled_range(call, axis, strand.ndim)
     ends = [(start, spelled.start), (stop, spelled.stop)]
     ends = [(end, value) for end, value in ends if 0 < end < size]
+    for end, value in ends:
+        if size % end == 0 and trace.sizes.is_share(value, size):
+            _split_evenly(trace, strand, axis, size // end, call)
     if step != 1 or any(trace.sizes.is_literal(value) for _, value in ends):
         reason = f'sliced at fixed positions by {trace.where(call)}'
         trace.freeze([strand], 'sliced', reason)
@@ -454,9 +459,113 @@ def reorder(trace: Tracer, call: Call) -> None:
     trace.set(call, strands)
 
 
+def unfold(trace: Tracer, call: Call) -> None:
+    """``im2col``: every channel becomes one per kernel position."""
+    x, kernel = call.args[:2]
+    strands = []
+    if trace.shadow(x).along(-3):
+        rows = trace.axis(x, -3).repeat(volume(kernel))
+        strands.append(on_axis(rows, x.dim() - 2, x.dim() - 1))
+    trace.set(call, strands)
+
+
+def fold(trace: Tracer, call: Call) -> None:
+    """``col2im``: the inverse; kernel positions of a channel are tied."""
+    x, _, kernel = call.args[:3]
+    strands = []
+    if trace.shadow(x).along(-2):
+        rows = trace.axis(x, -2).reshape(-1, volume(kernel))
+        trace.tie(rows, rows[:, :1], trace.where(call))
+        strands.append(on_axis(rows[:, 0], x.dim() - 2, x.dim() + 1))
+    trace.set(call, strands)
+
+
+def restride(trace: Tracer, call: Call) -> None:
+    """``as_strided`` that changes the memory format only."""
+    out, dense = call.outputs[0], 1
+    for size, stride in reversed(list(zip(out.shape, out.stride()))):
+        if size > 1 and stride != dense:
+            raise ValueError('its strides reorder the elements')
+        dense *= size
+    identity(trace, call)
+
+
+# --------------------------------------------------------------------- indexed
 def embedding(trace: Tracer, call: Call) -> None:
     """Rows of a table: its columns are the channels."""
     table, index = call.args[:2]
     columns = trace.axis(table, 1)
     trace.freeze([trace.axis(table, 0)], 'indexed', 'rows of an embedding')
     trace.set(call, [on_axis(columns, index.dim(), index.dim() + 1)])
+
+
+def index(trace: Tracer, call: Call) -> None:
+    """``x[:, i]``: indexed axes keep their size, the others move."""
+    x, out = call.args[0], call.outputs[0]
+    indices = list(call.args[1])
+    axes, width = _indexed_axes(indices)
+    first = min(axes)
+    if axes != list(range(first, first + len(axes))):
+        first = 0  # NumPy's rule for indices that are not side by side
+    strands = []
+    for strand in trace.shadow(x).strands:
+        strand = _without_axes(trace, call, strand, axes)
+        places = tuple(range(first, first + width))
+        strand = np.expand_dims(np.squeeze(strand, tuple(axes)), places)
+        strands.append(strand)
+    for tensor in indices:
+        if tensor is not None:
+            reason = f'{trace.where(call)} takes them for positions'
+            trace.freeze(trace.shadow(tensor).strands, 'indexed', reason)
+    trace.set(call, strands, out)
+
+
+def _indexed_axes(indices: Sequence[Tensor | None]) -> tuple[list[int], int]:
+    """Axes that are indexed, and how many axes take their place."""
+    axes: list[int] = []
+    axis = width = 0
+    for tensor in indices:
+        covered = 1
+        if tensor is not None:
+            if tensor.dtype in (torch.bool, torch.uint8):
+                covered, width = tensor.dim(), max(width, 1)
+            else:
+                width = max(width, tensor.dim())
+            axes += range(axis, axis + covered)
+        axis += covered
+    return axes, width
+
+
+def _without_axes(
+    trace: Tracer, call: Call, strand: Strand, axes: Sequence[int]
+) -> Strand:
+    """Fix axes and give them size 1."""
+    for axis in axes:
+        if strand.shape[axis] > 1:
+            reason = f'indexed by {trace.where(call)}'
+            trace.fix(strand, axis, 'indexed', reason)
+            strand = np.take(strand, [0], axis=axis)
+    return strand
+
+
+def index_along(trace: Tracer, call: Call) -> None:
+    """``index_select``, ``gather``: one axis is indexed, the others stay."""
+    x = call.tensors[0]
+    axis = int(call.argument('dim', 0)) % max(x.dim(), 1)
+    strands = [
+        _without_axes(trace, call, strand, [axis])
+        for strand in trace.shadow(x).strands
+    ]
+    trace.set(call, strands)
+
+
+def index_put(trace: Tracer, call: Call) -> None:
+    """``x[i] = values`` on the first axis: the channels of both meet."""
+    x, indices, values = call.args[:3]
+    axes, width = _indexed_axes(list(indices))
+    if (axes, width) != ([0], 1):
+        raise ValueError('it indexes more than the first axis')
+    merged: list[Strand] = list(trace.shadow(x).strands)
+    for strand in trace.aligned(values, x.dim()):
+        merged = trace.merge(merged, strand, trace.where(call))
+    trace.set(call, [_without_axes(trace, call, s, axes) for s in merged])

@@ -253,6 +253,15 @@ class SizeBook:
             return 0
         return int(not any(isinstance(e, Extent) for e in leaves(expression)))
 
+    def is_share(self, value: Any, whole: int) -> bool:
+        """Whether a size follows from that of one axis, ``whole`` wide."""
+        expression = self.expression(value)
+        own = [] if expression is None else list(leaves(expression))
+        return bool(own) and all(
+            isinstance(leaf, Extent) and len(leaf.rows) == whole
+            for leaf in own
+        )
+
     def require(self, rows: np.ndarray, value: Any, where: str) -> None:
         """Note that the code expects ``rows`` to be as many as ``value``."""
         expression = self.expression(value)

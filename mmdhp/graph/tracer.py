@@ -252,6 +252,14 @@ class Tracer:
         for strand in strands:
             self.atoms.freeze(strand, code, reason)
 
+    def fix(self, strand: Strand, axis: int, code: str, reason: str) -> None:
+        """Let an axis keep its size: channels may go along others only."""
+        if varying(strand) == [axis]:
+            self.atoms.freeze(strand, code, reason)
+        elif strand.shape[axis] > 1:
+            rows = np.moveaxis(strand, axis, 0)
+            self.tie(rows, rows[:1], reason)
+
     def produce(self, weight: Tensor, atoms: np.ndarray) -> None:
         """Note that a layer makes these channels, with this weight.
 

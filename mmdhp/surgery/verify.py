@@ -61,10 +61,10 @@ def verify(
         finite.
     """
     masked, shrunk = copy.deepcopy(model), copy.deepcopy(model)
-    for twin in (masked, shrunk):
-        twin.eval()  # OpenMMLab's backbones return nothing here
     mask(masked, graph, keep)
     shrink(shrunk, graph, keep)
+    for twin in (masked, shrunk):  # OpenMMLab's backbones return nothing here
+        twin.eval()
     with torch.no_grad():
         expected = _outputs(masked, inputs, forward)
         try:

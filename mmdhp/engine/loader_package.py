@@ -13,6 +13,7 @@ from mmengine.config import Config
 from mmengine.registry import Registry
 
 from mmdhp import registry as registries
+from mmdhp.graph import open_forward
 from mmdhp.models import pruned
 from mmdhp.surgery import resizing
 
@@ -20,6 +21,7 @@ from mmdhp.surgery import resizing
 REWRITES = (
     ('from mmdhp.registry import', 'from mmengine.registry import'),
     ('from mmdhp.surgery.resizing import', 'from .resizing import'),
+    ('from mmdhp.graph.open_forward import', 'from .open_forward import'),
     ('register_module(', 'register_module(force=True, '),
     ('force=True, )', 'force=True)'),
 )
@@ -46,7 +48,11 @@ def package_sources(cfg: Config) -> dict[str, str]:
     Raises:
         RuntimeError: If a copy would still import ``mmdhp``.
     """
-    sources = {'resizing': _source(resizing), 'pruned': _source(pruned)}
+    sources = {
+        'open_forward': _source(open_forward),
+        'resizing': _source(resizing),
+        'pruned': _source(pruned),
+    }
     for kind in own_types(cfg.to_dict()):
         sources.update(_with_siblings(_module_of(kind)))
     lines = ['from . import ' + ', '.join(sorted(sources))]

@@ -23,6 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from .errors import GraphError
+from .open_forward import install
 from .shadow import Call, Spelling
 from .tracer import Tracer
 
@@ -159,6 +160,8 @@ def _run(
             ),
         ):
             context.callback(hook.remove)
+        for module in model.modules():
+            install(module)
         tracer.sizes.mark_attributes(model)
         spelled = context.enter_context(_SpellingMode(tracer))
         context.enter_context(_ObserverMode(tracer, spelled))

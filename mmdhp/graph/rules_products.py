@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.modules.conv import _ConvNd
 
 from .shadow import Call, Strand, compress, on_axis, volume
@@ -188,9 +188,6 @@ def _weight_product(
     inner, outer = trace.axis(weight, axis), trace.axis(weight, -3 - axis)
     why = f'reads {trace.shadow(x).origin} at {where}'
     trace.tie(inner, trace.axis(x, x_axis), why)
-    if trace.stack and isinstance(trace.stack[-1][1], nn.MultiheadAttention):
-        reason = f'{where} insists on its embed_dim'
-        trace.freeze([inner], 'fixed-width', reason)
     trace.produce(weight, outer)
     trace.charge('weight', outer, inner, x.numel() / x.shape[x_axis])
 

@@ -465,7 +465,7 @@ def unfold(trace: Tracer, call: Call) -> None:
     strands = []
     if trace.shadow(x).along(-3):
         rows = trace.axis(x, -3).repeat(volume(kernel))
-        strands.append(on_axis(rows, x.dim() - 2, x.dim() - 1))
+        strands.append(on_axis(rows, x.dim() - 3, x.dim() - 1))
     trace.set(call, strands)
 
 

@@ -15,6 +15,7 @@ from typing import Any, Callable, Optional, Union
 import numpy as np
 from torch import nn
 
+from .open_forward import open_forward
 from .shadow import Strand, channel_rows
 
 
@@ -201,7 +202,8 @@ class SizeBook:
         PyTorch's own layers are left alone: surgery knows their attributes.
         """
         for prefix, module in model.named_modules():
-            if type(module).__module__.startswith('torch.'):
+            own = type(module).__module__.startswith('torch.')
+            if own and open_forward(module) is None:
                 continue
             attributes = vars(module)
             for name, value in list(attributes.items()):

@@ -1,7 +1,7 @@
 """Give the layers of a model new widths, from tensor shapes alone.
 
-This file depends on PyTorch only: an exported model carries a copy of it, so
-that it loads where ``mmdhp`` is not installed.
+This file depends on PyTorch only, but for one like it: an exported model
+carries copies of both, so that it loads where ``mmdhp`` is not installed.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+
+from mmdhp.graph.open_forward import install_if_cut
 
 Shapes = Mapping[str, tuple[int, ...]]
 Attributes = Mapping[str, int]
@@ -181,6 +183,7 @@ def refresh(model: nn.Module) -> None:
     """
     modules = list(model.modules())
     for module in reversed(modules):  # children first: parents mirror them
+        install_if_cut(module)
         for kind, fix in _FIXES.items():
             if isinstance(module, kind):
                 fix(module)

@@ -1110,7 +1110,7 @@ class AttentionBiased(nn.Module):
 
     shape = (2, 7, 5)
     expected = {'inner': 9}
-    frozen = {'fixed-width': 'is added to the scores'}
+    frozen = {'fixed-width': 'of the same width at aten::add'}
 
     def __init__(self):
         super().__init__()

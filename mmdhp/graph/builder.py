@@ -129,6 +129,7 @@ def _unique(values: np.ndarray) -> np.ndarray:
 class _Birth:
     """Components born together, on their way to become a group."""
 
+    number: int
     reason: Optional[Reason] = None
     labels: list[int] = field(default_factory=list)
     producers: list[str] = field(default_factory=list)
@@ -136,24 +137,34 @@ class _Birth:
 
 def _births(tracer: Tracer, resolution: Resolution) -> list[_Birth]:
     """Prunable births, then frozen ones, one per reason."""
-    unowned = ('no-producer', 'no traced layer produces these channels')
     labels = resolution.labels
+    reasons = [
+        None,
+        ('no-producer', 'no traced layer produces these channels'),
+    ]
+    reason_of = np.zeros(len(labels), int)  # of a component
+    for label, reason in resolution.reasons.items():
+        reason_of[label] = len(reasons)
+        reasons.append(reason)
     births: dict[tuple[int, Optional[Reason]], _Birth] = {}
-    of_label: dict[int, _Birth] = {}
+    found: list[_Birth] = []
+    number_of = np.full(len(labels), -1)  # birth of a component
     for name, atoms, owned in producers(tracer):
-        for label in labels[atoms[atoms != NO_ATOM]].tolist():
-            if label not in of_label:
-                reason = resolution.reasons.get(
-                    label, None if owned else unowned
-                )
-                key = (int(resolution.births[label]), reason)
-                birth = births.setdefault(key, _Birth(reason))
-                birth.labels.append(label)
-                of_label[label] = birth
-            names = of_label[label].producers
+        own = labels[atoms[atoms != NO_ATOM]]
+        new = _unique(own[number_of[own] < 0])
+        numbers = reason_of[new] if owned else np.maximum(reason_of[new], 1)
+        keys = zip(resolution.births[new].tolist(), numbers.tolist())
+        for label, (kind, number) in zip(new.tolist(), keys):
+            key = (kind, reasons[number])
+            if key not in births:
+                births[key] = _Birth(len(found), reasons[number])
+                found.append(births[key])
+            births[key].labels.append(label)
+            number_of[label] = births[key].number
+        for number in np.unique(number_of[own]).tolist():
+            names = found[number].producers
             if name not in names and (owned or not names):
                 names.append(name)
-    found = list(births.values())
     for birth in found:
         if birth.reason is None and len(birth.labels) == 1:
             birth.reason = ('tied', 'all these channels are tied together')

@@ -1,8 +1,9 @@
 """Shadow execution: run a model once under a tracer, and leave no trace.
 
-The model runs on fake tensors (shapes only, no arithmetic) under a dispatch
-mode that sees every operator. A model whose Python code looks at values is
-run once more on real tensors, on the path that those values take.
+The model runs on meta tensors (shapes only, no arithmetic) under a dispatch
+mode that sees every operator. Where it mixes them with tensors of its own, it
+runs on fake ones, which are slower and more forgiving. A model whose Python
+code looks at values runs on real tensors, on the path that those values take.
 """
 
 import contextlib
@@ -115,13 +116,13 @@ def execute(
     Raises:
         GraphError: If the model cannot run on these inputs.
     """
-    fake = FakeTensorMode(allow_non_fake_inputs=True)
-    with contextlib.suppress(Exception):  # values are needed: run for real
-        with _quiet(), _untouched(model, list(model.buffers())):
-            return _run(model, inputs, forward, fake)
+    for stand_ins in (_meta_tensors, _fake_tensors):
+        with contextlib.suppress(Exception):  # values, or real tensors
+            with _quiet(), _untouched(model, list(model.buffers())):
+                return _run(model, inputs, forward, stand_ins)
     try:
         with _untouched(model, [*model.parameters(), *model.buffers()]):
-            return _run(model, inputs, forward, None)
+            return _run(model, inputs, forward, _real_tensors)
     except GraphError:
         raise
     except Exception as error:
@@ -142,14 +143,13 @@ def _run(
     model: nn.Module,
     inputs: Inputs,
     forward: Optional[Forward],
-    fake: Optional[FakeTensorMode],
+    stand_ins: Callable[[nn.Module, Inputs], '_StandIns'],
 ) -> Tracer:
     with contextlib.ExitStack() as context:
         context.enter_context(torch.inference_mode(False))
         context.enter_context(torch.no_grad())
-        if fake is not None:
-            inputs = tree_map_only(Tensor, fake.from_tensor, inputs)
-            context.enter_context(fake)
+        inputs, mode = stand_ins(model, inputs)
+        context.enter_context(mode)
         tracer = Tracer(model, inputs)
         for hook in (
             register_module_forward_pre_hook(
@@ -169,6 +169,42 @@ def _run(
         outputs = call_model(model, inputs, forward)
         tracer.finish(outputs)
     return tracer
+
+
+_StandIns = tuple[Inputs, contextlib.AbstractContextManager]
+
+
+def _real_tensors(model: nn.Module, inputs: Inputs) -> _StandIns:
+    return inputs, contextlib.nullcontext()
+
+
+def _fake_tensors(model: nn.Module, inputs: Inputs) -> _StandIns:
+    fake = FakeTensorMode(allow_non_fake_inputs=True)
+    return tree_map_only(Tensor, fake.from_tensor, inputs), fake
+
+
+def _meta_tensors(model: nn.Module, inputs: Inputs) -> _StandIns:
+    """Put meta tensors in the place of all that a model holds."""
+    made: dict[int, Tensor] = {}
+
+    def meta(tensor: Tensor) -> Tensor:
+        if id(tensor) not in made:
+            twin = torch.empty_like(tensor, device='meta')
+            if isinstance(tensor, nn.Parameter):
+                twin = nn.Parameter(twin, tensor.requires_grad)
+            made[id(tensor)] = twin
+        return made[id(tensor)]
+
+    for module in model.modules():
+        for tensors in (module._parameters, module._buffers, vars(module)):
+            for name, value in list(tensors.items()):
+                if name in ('_parameters', '_buffers', '_modules'):
+                    continue
+                if isinstance(value, Tensor):
+                    tensors[name] = meta(value)
+                elif isinstance(value, (list, tuple, dict)) and value:
+                    tensors[name] = tree_map_only(Tensor, meta, value)
+    return tree_map_only(Tensor, meta, inputs), torch.device('meta')
 
 
 @contextlib.contextmanager

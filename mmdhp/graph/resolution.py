@@ -146,12 +146,13 @@ class _Sizes:
         self.atoms = tracer.atoms
         self.requirements = tracer.sizes.requirements
         self.originals = tracer.sizes.originals
-        self.kept = _trials(labels, reasons, births)
+        components, self.component = np.unique(labels, return_inverse=True)
+        self.kept = _trials(components, reasons, births)
         self.counts = {r: self._count(r.rows) for r in self.requirements}
 
     def _count(self, rows: np.ndarray) -> np.ndarray:
         """Positions that stay in every trial, shape ``(trials, )``."""
-        stays = self.kept[:, rows] | (rows == NO_ATOM)
+        stays = self.kept[:, self.component[rows]] | (rows == NO_ATOM)
         return stays.any(2).sum(1)
 
     @cached_property
@@ -233,24 +234,31 @@ class _Sizes:
 
 
 def _trials(
-    labels: np.ndarray, reasons: Mapping[int, Reason], births: np.ndarray
+    components: np.ndarray,
+    reasons: Mapping[int, Reason],
+    births: np.ndarray,
 ) -> np.ndarray:
     """Random cuts of components, frozen ones whole.
 
     Every birth keeps a component, as every group will.
 
+    Args:
+        components (ndarray): Labels, ``(components, )``.
+        reasons (Mapping): Reason of every frozen label.
+        births (ndarray): As in :class:`Resolution`.
+
     Returns:
-        ndarray: Whether an atom stays, shape ``(trials, atoms)``.
+        ndarray: Whether a component stays, ``(trials, components)``.
     """
     generator = np.random.default_rng(0)
-    draws = generator.random((_TRIALS, len(labels)))
-    own = births[labels]
+    draws = generator.random((_TRIALS, len(components)))
+    own = births[components]
     best = np.ones((_TRIALS, births.max(initial=0) + 1))
     for draw, lowest in zip(draws, best):
-        np.minimum.at(lowest, own, draw[labels])
-    kept = (draws < _KEEP)[:, labels] | (draws[:, labels] == best[:, own])
+        np.minimum.at(lowest, own, draw)
+    kept = (draws < _KEEP) | (draws == best[:, own])
     kept[:, own == 0] = True
-    kept[:, np.isin(labels, list(reasons))] = True
+    kept[:, np.isin(components, list(reasons))] = True
     return kept
 
 
@@ -278,11 +286,13 @@ def _birth_labels(tracer: Tracer, labels: np.ndarray) -> np.ndarray:
     births = np.zeros(tracer.atoms.size, int)
     produced = np.zeros(tracer.atoms.size, bool)
     for _, atoms, owned in producers(tracer):
-        own = np.unique(labels[atoms[atoms != NO_ATOM]])
-        if owned:
-            produced[own] = True
-        else:
+        own = labels[atoms[atoms != NO_ATOM]]
+        if not owned:
             own = own[~produced[own]]
+        if not own.size:
+            continue
+        own = np.unique(own)
+        produced[own] |= owned
         _, part = np.unique(births[own], return_inverse=True)
         births[own] = births.max() + 1 + part
     return births

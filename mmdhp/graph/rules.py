@@ -107,7 +107,11 @@ RULES: dict[str, Rule] = {
             'mean sum amax amin var std var_mean std_mean max min prod norm '
             'linalg_vector_norm argmax argmin any all logsumexp',
         ),
-        (along_axis, '_softmax _log_softmax cumsum cumprod sort argsort topk'),
+        (
+            along_axis,
+            '_softmax _safe_softmax _log_softmax cumsum cumprod sort argsort '
+            'topk',
+        ),
         (
             spatial,
             'max_pool1d_with_indices max_pool2d_with_indices '

@@ -229,7 +229,7 @@ def random_options(seed, sizes):
     }
     ratio = draw.choice([1.0, draw.uniform(0.3, 1.0)])
     limits = Limits(draw.choice([1, 3, 0.2]), floors, ratio)
-    return limits, draw.choice([1, 1, 3, 4, 8]), draw.uniform(0.3, 1.0)
+    return limits, draw.choice([1, 1, 3, 4, 8]), draw.uniform(0.6, 1.0)
 
 
 @pytest.mark.parametrize('name', ['Residual', 'ConcatDepthwise', 'Flatten'])

@@ -2,14 +2,15 @@
 
 from .base import Progress, Pruner
 from .dhp import DHP
-from .selection import Target, group_floors, select, threshold_mask
+from .limits import Limits
+from .selection import Target, select, threshold_mask
 
 __all__ = [
     'DHP',
+    'Limits',
     'Progress',
     'Pruner',
     'Target',
-    'group_floors',
     'select',
     'threshold_mask',
 ]

@@ -2,7 +2,7 @@
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Callable, Optional, Union
 
@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from mmdhp.graph import ChannelGraph, GraphError, trace
 
-from .selection import Target, group_floors, select
+from .limits import Limits
+from .selection import Target, select
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,14 @@ class Pruner(ABC):
             axis, e.g. ``(3, 24, 24)``; MACs are counted at it.
         min_channels (int | float): Channels that every group keeps, as a
             number or as a fraction of the group. Defaults to 4.
-        divisor (int): Kept channels of every group are a multiple of it.
-            Defaults to 1.
+        floors (Mapping[str, int | float]): Name pattern → what replaces
+            ``min_channels`` for groups and modules of such names; later
+            patterns win. Defaults to None.
+        max_ratio (float | Mapping[str, float]): Largest fraction of a group
+            that may go, in (0, 1], or name pattern → fraction; later patterns
+            win. The stricter of floor and ratio counts. Defaults to 1.0.
+        divisor (int): Kept channels of every group are a multiple of it, or
+            all; floors are rounded up. Defaults to 1.
         exclude (Sequence[str]): Name patterns of modules whose output
             channels stay. Defaults to ().
         groups (Sequence[Sequence[str]]): Lists of name patterns of modules
@@ -59,6 +66,8 @@ class Pruner(ABC):
         input_shape: Sequence[int],
         *,
         min_channels: Union[int, float] = 4,
+        floors: Optional[Mapping[str, Union[int, float]]] = None,
+        max_ratio: Union[float, Mapping[str, float]] = 1.0,
         divisor: int = 1,
         exclude: Sequence[str] = (),
         groups: Sequence[Sequence[str]] = (),
@@ -66,12 +75,15 @@ class Pruner(ABC):
     ) -> None:
         self.target = Target.parse(target)
         self.input_shape = tuple(input_shape)
-        self.min_channels = min_channels
+        self.limits = Limits(
+            min_channels, {} if floors is None else floors, max_ratio
+        )
         self.divisor = divisor
         self.exclude = tuple(exclude)
         self.groups = tuple(tuple(patterns) for patterns in groups)
         self.kinds = tuple(kinds)
-        if not isinstance(divisor, int) or divisor < 1:
+        valid = isinstance(divisor, int) and not isinstance(divisor, bool)
+        if not valid or divisor < 1:
             raise ValueError(
                 f'divisor is {divisor!r}, but an int of at least 1 is needed.'
             )
@@ -101,6 +113,9 @@ class Pruner(ABC):
             GraphError: If the model does not run at ``input_shape``, nothing
                 in it can be pruned, or the floors make the target
                 unreachable.
+            ValueError: If values of ``min_channels``, ``floors`` or
+                ``max_ratio`` are out of range.
+            KeyError: If a name pattern matches nothing.
         """
         self.graph = self._trace(model, forward, self.exclude)
         blind = self.blind_groups(model)
@@ -117,8 +132,8 @@ class Pruner(ABC):
                 f'Nothing in {type(model).__name__} can be pruned. Reasons:\n'
                 + '\n'.join(sorted(reasons)[:10])
             )
-        self.floors = group_floors(self.graph, self.min_channels)
-        self._select(torch.zeros(self.graph.num_units))  # reachable?
+        self.floors = self.limits.resolve(model, self.graph)
+        self._check_reachable(model)
         self.program = self.build_program(model)
 
     def _trace(
@@ -135,6 +150,18 @@ class Pruner(ABC):
             exclude=exclude,
             groups=self.groups,
         )
+
+    def _check_reachable(self, model: nn.Module) -> None:
+        try:
+            self._select(torch.zeros(self.graph.num_units))
+        except GraphError as error:
+            options = self.limits.deciding(model, self.graph)
+            if self.divisor > 1:
+                options.append(f'divisor={self.divisor}')
+            if self.exclude:
+                options.append(f'exclude={list(self.exclude)}')
+            hint = f' They come from {", ".join(options)}.' if options else ''
+            raise GraphError(f'{error}{hint}') from None
 
     def blind_groups(self, model: nn.Module) -> list[str]:
         """Names of groups that no search variable of this method reaches."""

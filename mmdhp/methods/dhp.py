@@ -128,7 +128,7 @@ class DHP(Pruner):
     def after_step(self, lr: float) -> None:
         """Proximal step on every group above its floor, then generate.
 
-        Once a group has only ``min_channels`` latents of at least τ, the
+        Once a group has only as many latents of at least τ as its floor, the
         operator leaves it alone; gradients still move it.
         """
         latent = self.latent

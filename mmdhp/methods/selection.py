@@ -1,7 +1,7 @@
 """From scores to a keep mask that meets a target exactly."""
 
 from dataclasses import dataclass
-from typing import Any, Callable, Union
+from typing import Any, Callable
 
 import torch
 from torch import Tensor
@@ -55,32 +55,6 @@ class Target:
     def __str__(self) -> str:
         name = {'macs': 'MACs', 'params': 'parameters'}[self.quantity]
         return f'{self.ratio:.2%} of the {name}'
-
-
-def group_floors(
-    graph: ChannelGraph, min_channels: Union[int, float]
-) -> Tensor:
-    """Units that every group keeps at least, shape ``(groups, )``.
-
-    Args:
-        graph (ChannelGraph): The graph.
-        min_channels (int | float): A number of units, or a fraction of the
-            group in (0, 1).
-
-    Raises:
-        ValueError: If it is neither.
-    """
-    valid = isinstance(min_channels, (int, float)) and min_channels > 0
-    if not valid or (isinstance(min_channels, float) and min_channels >= 1):
-        raise ValueError(
-            f'min_channels is {min_channels!r}, but a number of channels '
-            '(an int, at least 1) or a fraction of a group in (0, 1) is '
-            'needed.'
-        )
-    sizes = torch.tensor([g.size for g in graph.groups], dtype=torch.long)
-    if isinstance(min_channels, float):
-        return (sizes * min_channels).long().clamp(min=1)
-    return sizes.clamp(max=min_channels)
 
 
 def rank_in_group(scores: Tensor, graph: ChannelGraph) -> Tensor:
@@ -183,8 +157,7 @@ def select(
         raise GraphError(
             f'The target {budget / full:.4g} cannot be reached: with the '
             f'smallest allowed widths {cost(mask(high)) / full:.4g} of the '
-            'original is left. Raise the target, or lower min_channels or '
-            'divisor.'
+            'original is left. Raise the target, or allow smaller widths.'
         )
     while low < high:  # fewest removals within the budget
         middle = (low + high) // 2

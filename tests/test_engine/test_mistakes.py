@@ -60,6 +60,10 @@ def test_built_schedulers_are_refused(tmp_path):
     [
         ({'type': 'mmdhp.DPH'}, KeyError, "did you mean 'mmdhp.DHP'"),
         ({'input_shap': 3}, TypeError, "did you mean 'input_shape'"),
+        ({'floor': {}}, TypeError, "'floor' .did you mean 'floors'"),
+        ({'maxratio': 1}, TypeError, "'maxratio' .did you mean 'max_ratio'"),
+        ({'group': ()}, TypeError, "'group' .did you mean 'groups'"),
+        ({'exlude': ()}, TypeError, "'exlude' .did you mean 'exclude'"),
         ({'target': {'macs': True}}, TypeError, 'target macs is True'),
         ({'target': {'macs': '0.5'}}, TypeError, "target macs is '0.5'"),
         ({'target': {'macs': 0.0}}, ValueError, r'target macs is 0\.0'),
@@ -84,6 +88,10 @@ def test_pruners_that_cannot_be_built(change, error, message):
         (
             {'optim': {'pruner': pruner(target={'macs': 0.001})}},
             r'target 0\.001 cannot be reached: .* of the original is left',
+        ),
+        (
+            {'optim': {'pruner': pruner(floors={'stem': 0})}},
+            r"floors\['stem'\] is 0\. A floor is a number of channels",
         ),
     ],
 )

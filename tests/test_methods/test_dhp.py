@@ -31,7 +31,7 @@ def test_builds_from_a_config():
     )
     assert isinstance(pruner, DHP)
     assert (pruner.threshold, pruner.stop_limit) == (5e-3, 0.02)
-    assert (pruner.min_channels, pruner.embedding_dim) == (4, 8)
+    assert (pruner.limits.min_channels, pruner.embedding_dim) == (4, 8)
 
 
 def test_l1_step_is_soft_thresholding():

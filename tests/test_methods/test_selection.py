@@ -6,7 +6,7 @@ from torch import nn
 
 import mmdhp
 from mmdhp.graph import GraphError
-from mmdhp.methods import Target, group_floors, select, threshold_mask
+from mmdhp.methods import Target, select, threshold_mask
 from mmdhp.methods.selection import check_finite, rank_in_group
 
 
@@ -22,6 +22,10 @@ def graph():
 def scores(graph):
     generator = torch.Generator().manual_seed(0)
     return torch.rand(graph.num_units, generator=generator)
+
+
+def floors_of(graph, floor):
+    return torch.full((len(graph.groups),), floor)
 
 
 def test_target_reads_one_quantity():
@@ -52,19 +56,6 @@ def test_target_that_is_no_single_entry(target):
         Target.parse(target)
 
 
-def test_floors_by_number_and_by_fraction(graph):
-    assert group_floors(graph, 4).tolist() == [4, 4]
-    assert group_floors(graph, 12).tolist() == [10, 12]
-    assert group_floors(graph, 0.25).tolist() == [2, 3]
-    assert group_floors(graph, 0.01).tolist() == [1, 1]
-
-
-@pytest.mark.parametrize('value', [0, -1, 1.0, 2.5, 'four'])
-def test_floors_that_make_no_sense(graph, value):
-    with pytest.raises(ValueError, match=f'min_channels is {value!r}'):
-        group_floors(graph, value)
-
-
 def test_rank_in_group_orders_each_group_by_itself(graph, scores):
     rank = rank_in_group(scores, graph)
     for group in graph.groups:
@@ -77,7 +68,7 @@ def test_rank_in_group_orders_each_group_by_itself(graph, scores):
 
 def test_threshold_mask_keeps_the_best_of_an_empty_group(graph, scores):
     scores[graph.groups[0].start : graph.groups[0].stop] *= 1e-6
-    keep = threshold_mask(scores, graph, 1e-3, group_floors(graph, 3))
+    keep = threshold_mask(scores, graph, 1e-3, floors_of(graph, 3))
     first = graph.groups[0]
     best = scores[first.start : first.stop].topk(3).indices.sort().values
     kept = keep[first.start : first.stop].nonzero()[:, 0]
@@ -87,7 +78,7 @@ def test_threshold_mask_keeps_the_best_of_an_empty_group(graph, scores):
 
 @pytest.mark.parametrize('ratio', [0.9, 0.5, 0.37, 0.2])
 def test_selection_is_within_one_unit_of_the_budget(graph, scores, ratio):
-    floors = group_floors(graph, 2)
+    floors = floors_of(graph, 2)
     budget = ratio * graph.macs()
     keep = select(scores, graph, graph.macs, budget, floors)
     assert graph.macs(keep) <= budget
@@ -99,18 +90,18 @@ def test_selection_is_within_one_unit_of_the_budget(graph, scores, ratio):
 
 
 def test_selection_is_one_global_threshold(graph, scores):
-    floors = group_floors(graph, 1)
+    floors = floors_of(graph, 1)
     keep = select(scores, graph, graph.macs, 0.5 * graph.macs(), floors)
     assert scores[keep].min() > scores[~keep].max()
 
 
 def test_selection_keeps_everything_at_target_one(graph, scores):
-    floors = group_floors(graph, 4)
+    floors = floors_of(graph, 4)
     assert select(scores, graph, graph.macs, graph.macs(), floors).all()
 
 
 def test_ties_go_by_position(graph):
-    floors = group_floors(graph, 1)
+    floors = floors_of(graph, 1)
     scores = torch.ones(graph.num_units)
     keep = select(scores, graph, graph.macs, 0.6 * graph.macs(), floors)
     again = select(scores, graph, graph.macs, 0.6 * graph.macs(), floors)
@@ -119,7 +110,7 @@ def test_ties_go_by_position(graph):
 
 
 def test_divisor_rounds_kept_channels_up(graph, scores):
-    floors = group_floors(graph, 1)
+    floors = floors_of(graph, 1)
     budget = 0.6 * graph.macs()
     keep = select(scores, graph, graph.macs, budget, floors, divisor=4)
     for kept, total in graph.widths(keep).values():
@@ -128,7 +119,7 @@ def test_divisor_rounds_kept_channels_up(graph, scores):
 
 
 def test_divisor_never_goes_below_a_floor(graph, scores):
-    floors = group_floors(graph, 3)
+    floors = floors_of(graph, 3)
     scores[graph.groups[0].start : graph.groups[0].stop] *= 1e-3
     budget = 0.25 * graph.macs()
     keep = select(scores, graph, graph.macs, budget, floors, divisor=4)
@@ -138,7 +129,7 @@ def test_divisor_never_goes_below_a_floor(graph, scores):
 
 
 def test_divisor_leaves_no_block_that_would_fit(graph, scores):
-    floors = group_floors(graph, 1)
+    floors = floors_of(graph, 1)
     budget = 0.7 * graph.macs()
     keep = select(scores, graph, graph.macs, budget, floors, divisor=4)
     for group in graph.groups:
@@ -154,7 +145,7 @@ def test_divisor_leaves_no_block_that_would_fit(graph, scores):
 
 
 def test_unreachable_target_says_what_is_reachable(graph, scores):
-    floors = group_floors(graph, 9)
+    floors = floors_of(graph, 9)
     least = threshold_mask(scores, graph, 2.0, floors)
     reachable = graph.macs(least) / graph.macs()
     with pytest.raises(GraphError, match=f'widths {reachable:.4g} of the'):

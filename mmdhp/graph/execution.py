@@ -196,7 +196,12 @@ def _meta_tensors(model: nn.Module, inputs: Inputs) -> _StandIns:
         return made[id(tensor)]
 
     for module in model.modules():
-        for tensors in (module._parameters, module._buffers, vars(module)):
+        holders: tuple[dict, ...] = (
+            module._parameters,
+            module._buffers,
+            vars(module),
+        )
+        for tensors in holders:
             for name, value in list(tensors.items()):
                 if name in ('_parameters', '_buffers', '_modules'):
                     continue

@@ -28,6 +28,7 @@ from .rules_products import (
     deformable_convolution,
     linear,
     matrix_product,
+    vector_product,
 )
 from .rules_views import (
     channel_shuffle,
@@ -86,6 +87,7 @@ RULES: dict[str, Rule] = {
         (linear, 'linear'),
         (matrix_product, 'mm bmm'),
         (affine_product, 'addmm baddbmm'),
+        (vector_product, 'mv dot vdot'),
         (
             attention,
             'scaled_dot_product_attention '

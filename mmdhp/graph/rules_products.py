@@ -127,6 +127,20 @@ def matrix_product(trace: Tracer, call: Call) -> None:
     _product(trace, call, _Factors(*call.args[:2]))
 
 
+def vector_product(trace: Tracer, call: Call) -> None:
+    """``matrix @ v`` and ``u · v`` of weights, as in spectral norms.
+
+    Removed positions are zeros in both, so the sum does not miss them.
+    """
+    a, b = call.args[:2]
+    if not (trace.is_weight(a) and trace.is_weight(b)):
+        raise ValueError('one of its factors is a feature map')
+    where = trace.where(call)
+    trace.tie(trace.axis(a, -1), trace.axis(b, 0), f'is fixed at {where}')
+    rows = [on_axis(trace.axis(a, 0), 0, 1)] if a.dim() > 1 else []
+    trace.set(call, rows)
+
+
 def affine_product(trace: Tracer, call: Call) -> None:
     """``bias + a @ b``."""
     bias, a, b = call.args[:3]

@@ -5,6 +5,7 @@ from typing import Any, Optional
 
 import numpy as np
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 from torch.utils._pytree import tree_leaves
 
 from .rules import find_rule
@@ -47,7 +48,8 @@ class Tracer:
         self.producers: list[tuple[str, np.ndarray]] = []
         self.batch_size = 1
         self.stack: list[tuple[str, nn.Module]] = []
-        self._names = {id(m): n for n, m in model.named_modules()}
+        self._modules = dict(model.named_modules())
+        self._names = {id(m): n for n, m in self._modules.items()}
         self._shadows: dict[int, Shadow] = {}
         self._sources: dict[int, ParameterAtoms] = {}  # of derived weights
         self._alive: list[Any] = []  # ids are reused: keep every tensor
@@ -86,7 +88,7 @@ class Tracer:
         self.parameters[id(tensor)] = entry
         strands = tuple(
             on_axis(atoms, axis, len(axes))
-            for axis, atoms in enumerate(axes)
+            for axis, atoms in enumerate(axes[: self._channel_axes(entry)])
             if len(atoms) > 1
         )
         self._remember(tensor, Shadow(strands, f'parameter {names[0]}'))
@@ -96,6 +98,14 @@ class Tracer:
             'single',
             f'{names[0]} has a single channel',
         )
+
+    def _channel_axes(self, entry: ParameterAtoms) -> int:
+        """How many axes may carry channels: not those of a conv's kernel."""
+        owner = entry.name.partition('.parametrizations.')[0]
+        if owner == entry.name:
+            owner = entry.name.rpartition('.')[0]
+        kernel = isinstance(self._modules.get(owner), _ConvNd)
+        return 2 if kernel else len(entry.axes)
 
     def _freeze_unsaved(self, name: str, module: nn.Module) -> None:
         """A checkpoint could not say how wide such a buffer is."""

@@ -1,4 +1,4 @@
-"""A detector of MMDetection, from its own config to the exported folder."""
+"""Detectors of MMDetection, from their configs to the exported folder."""
 
 import json
 import os
@@ -28,7 +28,6 @@ import sys
 sys.modules['mmdhp'] = None
 import torch
 folder, image, out = sys.argv[1:]
-sys.path.insert(0, folder)
 from mmengine.config import Config
 cfg = Config.fromfile(f'{folder}/pruned_config.py')  # imports its loader
 from mmdet.apis import inference_detector, init_detector
@@ -103,25 +102,58 @@ def small(cfg, folder):
         cfg[key].ann_file = str(folder / 'all.json')
     cfg.model.backbone.base_channels = 16
     cfg.model.neck.update(in_channels=[16, 32, 64, 128], out_channels=24)
-    cfg.model.bbox_head.update(num_classes=2, in_channels=24, feat_channels=20)
-    cfg.model.bbox_head.stacked_convs = 2
-    cfg.model.test_cfg.update(score_thr=0.0, max_per_img=10)
+    if 'roi_head' in cfg.model:
+        small_two_stage(cfg.model)
+    else:
+        small_one_stage(cfg.model)
     cfg.train_cfg.max_epochs = FINE_TUNE
     cfg.optim_wrapper.pruner.input_shape = (3, 64, 64)
     cfg.custom_hooks[-1].search = {'max_epochs': SEARCH}
     return cfg
 
 
-@pytest.fixture(scope='module')
-def finished(coco, tmp_path_factory):
-    """A finished run of the shipped config."""
-    cfg = small(Config.fromfile(str(CONFIG)), coco)
+def small_one_stage(model):
+    head = {'num_classes': 2, 'in_channels': 24, 'feat_channels': 20}
+    model.bbox_head.update(head, stacked_convs=2)
+    model.test_cfg.update(score_thr=0.0, max_per_img=10)
+
+
+def small_two_stage(model):
+    model.rpn_head.update(in_channels=24, feat_channels=20)
+    model.roi_head.bbox_roi_extractor.out_channels = 24
+    head = {'num_classes': 2, 'in_channels': 24, 'fc_out_channels': 36}
+    model.roi_head.bbox_head.update(head)
+    model.train_cfg.rpn_proposal.max_per_img = 40
+    model.train_cfg.rcnn.sampler.num = 32
+    model.test_cfg.rpn.max_per_img = 30
+    model.test_cfg.rcnn.update(score_thr=0.0, max_per_img=10)
+
+
+def two_stage_config(folder):
+    """The shipped config with another base."""
+    text = CONFIG.read_text().replace(
+        'retinanet/retinanet_r18_fpn_1x', 'faster_rcnn/faster-rcnn_r50_fpn_1x'
+    )
+    text = text.replace('dict(init_cfg', 'dict(depth=18, init_cfg')
+    path = folder / 'faster-rcnn_r18_coco_dhp50.py'
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture(scope='module', params=['RetinaNet', 'FasterRCNN'])
+def finished(request, coco, tmp_path_factory):
+    """A finished run: of the shipped config, and of a two-stage detector."""
+    path = CONFIG
+    if request.param == 'FasterRCNN':
+        path = two_stage_config(coco)
+    cfg = small(Config.fromfile(str(path)), coco)
     cfg.work_dir = str(tmp_path_factory.mktemp('run'))
     cfg.experiment_name = new_name()
     cfg.log_level = 'ERROR'
     cfg.randomness = {'seed': 0}
     runner = Runner.from_cfg(cfg)
     runner.keys_before = list(weights(runner))
+    runner.kind = request.param
     runner.train()
     return runner
 
@@ -131,7 +163,7 @@ def test_a_detector_is_searched_cut_trained_and_exported(finished):
         Path(finished.work_dir, 'pruned/channels.json').read_text()
     )
 
-    assert type(finished.model).__name__ == 'RetinaNet'
+    assert type(finished.model).__name__ == finished.kind
     assert list(weights(finished)) == finished.keys_before
     assert hook_of(finished, 'PruningHook').state == 'fine_tune'
     assert finished.epoch == SEARCH + FINE_TUNE
@@ -142,7 +174,8 @@ def test_a_detector_is_searched_cut_trained_and_exported(finished):
     kept = {group['name']: group for group in found['groups']}
     assert any(g['kept'] < g['total'] for g in kept.values())
     assert any(name.startswith('neck.') for name in kept)
-    assert any(name.startswith('bbox_head.') for name in kept)
+    heads = ('bbox_head.', 'roi_head.bbox_head.', 'rpn_head.')
+    assert any(name.startswith(heads) for name in kept)
     assert 'coco/bbox_mAP' in found['metrics']
     assert all(torch.isfinite(v).all() for v in weights(finished).values())
 
@@ -177,7 +210,7 @@ def test_the_exported_detector_works_without_mmdhp(finished, coco, tmp_path):
 
     finished.model.eval().cfg = finished.cfg
     own = inference_detector(finished.model, image).pred_instances
-    assert (kind, tuple(classes)) == ('RetinaNet', CLASSES)
+    assert (kind, tuple(classes)) == (finished.kind, CLASSES)
     assert len(own) == 10
     for tensor, expected in zip(found, (own.bboxes, own.scores, own.labels)):
         assert torch.equal(tensor, expected)

@@ -188,6 +188,18 @@ def test_without_offsets_they_are_convolutions():
     torch.testing.assert_close(modulated, expected)
 
 
+def test_offsets_name_the_row_first():
+    x, weight = torch.randn(2, 4, 8, 9), torch.randn(6, 4, 3, 2)
+    expected = F.conv2d(x[:, :, 1:], weight)  # one row further down
+    offset = torch.zeros(2, 12, *expected.shape[2:])
+    offset[:, ::2] = 1
+    x = x[:, :, :-1]  # the last row is out of reach then
+
+    found = ops.deform_conv2d(x, offset, weight)
+
+    torch.testing.assert_close(found[:, :, :-1], expected[:, :, :-1])
+
+
 @pytest.mark.parametrize('weighted', [False, True])
 def test_focal_loss_is_the_formula(weighted):
     scores = torch.randn(5, 3, dtype=torch.double, requires_grad=True)

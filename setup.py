@@ -43,6 +43,7 @@ setup(
     extras_require={
         'mmpretrain': read_requirements('mmpretrain'),
         'mmagic': read_requirements('mmagic'),
+        'mmdet': read_requirements('mmdet'),
         'tests': read_requirements('tests'),
     },
 )

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from mmdhp import compat
+from mmdhp.compat import import_hook
 from mmdhp.compat import mmagic as hook
 
 # Stand-ins with the four weak spots of MMagic 1.2.0, and one sound editor.
@@ -110,8 +111,8 @@ def write(tmp_path, monkeypatch):
 
 
 def without_finder():
-    finder = hook._MMagicFinder
-    return [f for f in sys.meta_path if not isinstance(f, finder)]
+    finder = import_hook.is_executor_finder
+    return [f for f in sys.meta_path if not finder(f)]
 
 
 def test_the_weak_package_does_not_import_by_itself(write):
@@ -219,7 +220,7 @@ def test_installing_again_changes_nothing(write):
     once = list(sys.meta_path)
     compat.install()
     assert sys.meta_path == once
-    assert len(once) == len(without_finder()) + 1
+    assert len(once) == len(without_finder()) + 2  # MMagic, MMDetection
 
 
 def test_a_missing_package_is_explained(write, monkeypatch):
@@ -256,7 +257,9 @@ def test_installing_imports_nothing_heavy():
         import json, sys
         from mmdhp import compat
         compat.install()
-        heavy = {'albumentations', 'diffusers', 'mmagic', 'mmcv'}
+        heavy = {
+            'albumentations', 'diffusers', 'mmagic', 'mmcv', 'mmdet',
+            'torchvision'}
         print(json.dumps(sorted(heavy & set(sys.modules))))
     """)
     assert added == []
@@ -314,7 +317,8 @@ def test_the_real_mmagic_works_without_network():
         )))
     """)
     unavailable = answer.pop('unavailable')
-    assert not {'srgan', 'edsr', 'rdn', 'esrgan', 'nafnet'} & set(unavailable)
+    works = {'srgan', 'edsr', 'rdn', 'esrgan', 'nafnet', 'edvr', 'tdan'}
+    assert not works & set(unavailable)
     assert answer == {
         'attempts': [],
         'built': ['MSRResNet', 'EDSRNet', 'RDNNet', 'RRDBNet'],
@@ -326,16 +330,18 @@ def test_the_real_mmagic_works_without_network():
 
 def test_a_copy_in_an_exported_model_does_not_install_a_second_hook():
     compat.install()
-    spec = importlib.util.spec_from_file_location('copied', hook.__file__)
+    spec = importlib.util.spec_from_file_location(
+        'copied', import_hook.__file__
+    )
     copy = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(copy)
     before = list(sys.meta_path)
-    copy.install()
+    copy.install_executors(hook.EXECUTORS)
     assert sys.meta_path == before
     # Both in place, as when the copy came first: no endless recursion.
-    sys.meta_path.insert(0, copy._MMagicFinder())
+    sys.meta_path.insert(0, copy.ExecutorFinder(hook.EXECUTORS))
     try:
         assert sys.meta_path[0].find_spec('mmagic.absent') is None
-        hook._MMagicFinder().find_spec('mmagic')
+        import_hook.ExecutorFinder(hook.EXECUTORS).find_spec('mmagic')
     finally:
         sys.meta_path[:] = before

@@ -11,6 +11,7 @@ from mmdhp.engine import PruningOptimWrapperConstructor
 mmengine = pytest.importorskip('mmengine')
 pytest.importorskip('mmpretrain')
 pytest.importorskip('mmagic')
+pytest.importorskip('mmdet')
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(

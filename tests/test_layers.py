@@ -34,7 +34,7 @@ INTERNAL = {
 EXTERNAL = {
     '__init__': set(),
     'version': set(),
-    'compat': set(),
+    'compat': {'torch', 'torchvision'},
     'registry': {'mmengine'},
     'graph': {'torch', 'numpy'},
     'surgery': {'torch', 'numpy'},

@@ -1,4 +1,4 @@
-"""An import hook under which MMagic 1.x imports on a current stack.
+"""What lets MMagic 1.x be imported on a current stack.
 
 MMagic 1.2.0, the last release, fails to import today for four reasons:
 
@@ -8,53 +8,27 @@ MMagic 1.2.0, the last release, fails to import today for four reasons:
    few of those cannot be imported;
 4. ``mmagic.models.editors`` imports all of its editors at once, and a few of
    them need packages that are absent or have changed (diffusers,
-   transformers, mmcv's compiled operators).
+   transformers).
 
-:func:`install` registers a finder that steps in for these four modules only,
-while they are imported. Where MMagic imports by itself the outcome is the
-same as without it, and what is changed for an import is restored after it.
+:func:`install` lets these four modules, and no other, be executed with what
+they need. Where MMagic imports by itself the outcome is the same as without
+it, and what is changed for an import is restored after it.
 """
 
 import ast
 import importlib
 import os
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from importlib.abc import InspectLoader, Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
+from importlib.abc import InspectLoader, Loader
 from types import ModuleType
-from typing import Any, Callable, Optional
+from typing import Any
 
-# Lies in the range that every MMagic 1.x accepts.
-_ACCEPTED_MMCV = '2.0.1'
+from .import_hook import (
+    exec_under_accepted_mmcv,
+    install_executors,
+    presented,
+)
 
 _unavailable: dict[str, str] = {}
-
-
-@contextmanager
-def _presented(owner: Any, name: str, value: Any) -> Iterator[None]:
-    """Give ``owner`` the attribute ``name`` for a while, then restore it."""
-    missing = object()
-    original = getattr(owner, name, missing)
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        if original is missing:
-            delattr(owner, name)
-        else:
-            setattr(owner, name, original)
-
-
-def _exec_package(loader: Loader, module: ModuleType) -> None:
-    """Execute ``mmagic``, if need be under an mmcv version it accepts."""
-    try:
-        loader.exec_module(module)
-    except AssertionError:
-        mmcv = importlib.import_module('mmcv')
-        with _presented(mmcv, '__version__', _ACCEPTED_MMCV):
-            loader.exec_module(module)
 
 
 def _exec_trans_utils(loader: Loader, module: ModuleType) -> None:
@@ -63,7 +37,7 @@ def _exec_trans_utils(loader: Loader, module: ModuleType) -> None:
         loader.exec_module(module)
     except AttributeError:
         numpy = importlib.import_module('numpy')
-        with _presented(numpy, 'bool8', numpy.bool_):
+        with presented(numpy, 'bool8', numpy.bool_):
             loader.exec_module(module)
 
 
@@ -96,7 +70,7 @@ def _exec_archs(loader: Loader, module: ModuleType) -> None:
         names = list_names(lazy_module)
         return [name for name in names if _importable(lazy_module, name)]
 
-    with _presented(lazy_type, '__dir__', list_importable):
+    with presented(lazy_type, '__dir__', list_importable):
         loader.exec_module(module)
 
 
@@ -124,55 +98,12 @@ def _exec_editors(loader: InspectLoader, module: ModuleType) -> None:
     members['__all__'] = [n for n in members['__all__'] if n in members]
 
 
-_EXECUTORS: dict[str, Callable[[Any, ModuleType], None]] = {
-    'mmagic': _exec_package,
+EXECUTORS = {
+    'mmagic': exec_under_accepted_mmcv,
     'mmagic.utils.trans_utils': _exec_trans_utils,
     'mmagic.models.archs': _exec_archs,
     'mmagic.models.editors': _exec_editors,
 }
-
-
-class _MMagicLoader(Loader):
-    """Stands in for a module's own loader while the module is executed."""
-
-    def __init__(self, loader: Loader) -> None:
-        self.loader = loader
-
-    def create_module(self, spec: ModuleSpec) -> Optional[ModuleType]:
-        return self.loader.create_module(spec)
-
-    def exec_module(self, module: ModuleType) -> None:
-        # Whoever asks the module afterwards (inspect, pickle, resources)
-        # meets its own loader.
-        module.__loader__ = self.loader
-        if module.__spec__ is not None:
-            module.__spec__.loader = self.loader
-        _EXECUTORS[module.__name__](self.loader, module)
-
-
-class _MMagicFinder(MetaPathFinder):
-    """Finds the modules of ``_EXECUTORS`` where the other finders do."""
-
-    def find_spec(
-        self,
-        fullname: str,
-        path: Optional[Sequence[str]] = None,
-        target: Optional[ModuleType] = None,
-    ) -> Optional[ModuleSpec]:
-        if fullname not in _EXECUTORS:
-            return None
-        for finder in (f for f in sys.meta_path if not _is_ours(f)):
-            spec = finder.find_spec(fullname, path, target)
-            if spec is not None:
-                if spec.loader is not None:
-                    spec.loader = _MMagicLoader(spec.loader)
-                return spec
-        return None
-
-
-def _is_ours(finder: object) -> bool:
-    """By name: an exported model carries a copy of this file."""
-    return type(finder).__name__ == _MMagicFinder.__name__
 
 
 def install() -> None:
@@ -185,8 +116,7 @@ def install() -> None:
     ``NO_ALBUMENTATIONS_UPDATE`` is set. It is set here, if it is not already.
     """
     os.environ.setdefault('NO_ALBUMENTATIONS_UPDATE', '1')
-    if not any(map(_is_ours, sys.meta_path)):
-        sys.meta_path.insert(0, _MMagicFinder())
+    install_executors(EXECUTORS)
 
 
 def import_mmagic() -> ModuleType:

@@ -19,6 +19,7 @@ from mmdhp.registry import (
 )
 
 from .arguments import accepted, unknown_keys
+from .model_forward import run_model
 
 # search-stage wrapper → what it stands in for
 PLAIN_TYPES = {
@@ -72,7 +73,7 @@ class PruningOptimWrapperConstructor:
         if is_model_wrapper(model):
             model = cast(nn.Module, model.module)
         pruner = build_pruner(self.pruner_cfg)
-        pruner.attach(model)
+        pruner.attach(model, run_model)
         optimizer = self._build_plain(model, self._search_cfg()).optimizer
         optimizer.add_param_group(
             {'params': list(pruner.program.parameters())}

@@ -193,9 +193,11 @@ def config_text(cfg: Config, loader: str) -> str:
         plain.pop(key, None)
     _without_pruner(plain)
     _localise(plain)
+    _without_pretrained(plain['model'])
     plain['model'] = {
         'type': 'mmengine.Pruned',
         'architecture': plain.pop('model'),
+        'backbone': {},  # init_detector looks for it
     }
     plain['custom_imports'] = _custom_imports(
         plain.get('custom_imports') or {}, loader
@@ -226,6 +228,19 @@ def _without_pruner(cfg: dict) -> None:
         for hook in cfg.get('custom_hooks') or []
         if str(hook.get('type')).rpartition('.')[2] != 'PruningHook'
     ]
+
+
+def _without_pretrained(tree: Any) -> None:
+    """Remove weights that have the original widths, in place."""
+    if isinstance(tree, dict):
+        init = tree.get('init_cfg')
+        if isinstance(init, dict) and init.get('type') == 'Pretrained':
+            tree['init_cfg'] = None
+        for value in tree.values():
+            _without_pretrained(value)
+    elif isinstance(tree, (list, tuple)):
+        for value in tree:
+            _without_pretrained(value)
 
 
 def _custom_imports(found: dict, loader: str) -> dict:

@@ -26,10 +26,13 @@ REWRITES = (
     ('force=True, )', 'force=True)'),
 )
 
-# Copied as it is: it imports nothing of mmdhp.
-MMAGIC_COMPAT = osp.join(
-    osp.dirname(osp.dirname(__file__)), 'compat', 'mmagic.py'
-)
+# What lets a package be imported, by its name: modules of ``compat`` to
+# install, then those they need. Copied as they are; they import nothing of
+# mmdhp.
+COMPAT = {
+    'mmagic': (('mmagic', 'mmcv'), ('import_hook', 'mmcv_operators')),
+    'mmdet': (('mmdet', 'mmcv'), ('import_hook', 'mmcv_operators')),
+}
 
 RUN_REGISTRIES = (
     registries.PRUNERS,
@@ -56,13 +59,15 @@ def package_sources(cfg: Config) -> dict[str, str]:
     for kind in own_types(cfg.to_dict()):
         sources.update(_with_siblings(_module_of(kind)))
     lines = ['from . import ' + ', '.join(sorted(sources))]
-    if _needs_mmagic(cfg):
-        with open(MMAGIC_COMPAT, encoding='utf-8') as file:
-            sources['compat_mmagic'] = file.read()
+    installed, needed = _compat_modules(cfg)
+    if installed:
+        names = [f'compat_{stem}' for stem in installed]
+        sources.update(zip(names, map(_compat_source, installed)))
+        sources.update({stem: _compat_source(stem) for stem in needed})
         lines = [
-            'from .compat_mmagic import install',
+            'from . import ' + ', '.join(names),
             '',
-            'install()',
+            *(f'{name}.install()' for name in names),
             '',
             *(f'{line}  # noqa: E402' for line in lines),
         ]
@@ -113,12 +118,36 @@ def own_types(tree: Any) -> Iterator[str]:
             yield from own_types(value)
 
 
-def _needs_mmagic(cfg: Config) -> bool:
+def _compat_modules(cfg: Config) -> tuple[list[str], list[str]]:
+    """Modules of ``compat`` to install for a config, and those they need."""
     imports = (cfg.get('custom_imports') or {}).get('imports') or []
     imports = [imports] if isinstance(imports, str) else imports
-    return cfg.get('default_scope') == 'mmagic' or any(
-        module.partition('.')[0] == 'mmagic' for module in imports
-    )
+    named = {module.partition('.')[0] for module in imports}
+    named.update(_scopes(cfg.to_dict()))
+    named.add(cfg.get('default_scope') or '')
+    chosen = [COMPAT[package] for package in COMPAT if package in named]
+    installed = {stem for modules, _ in chosen for stem in modules}
+    needed = {stem for _, modules in chosen for stem in modules}
+    return sorted(installed), sorted(needed)
+
+
+def _scopes(tree: Any) -> Iterator[str]:
+    """Packages that a config names in front of its types."""
+    if isinstance(tree, Mapping):
+        kind = tree.get('type')
+        if isinstance(kind, str) and '.' in kind:
+            yield kind.partition('.')[0]
+        for value in tree.values():
+            yield from _scopes(value)
+    elif isinstance(tree, (list, tuple)):
+        for value in tree:
+            yield from _scopes(value)
+
+
+def _compat_source(stem: str) -> str:
+    folder = osp.join(osp.dirname(osp.dirname(__file__)), 'compat')
+    with open(osp.join(folder, f'{stem}.py'), encoding='utf-8') as file:
+        return file.read()
 
 
 def _module_of(kind: str) -> ModuleType:

@@ -19,6 +19,7 @@ def build_pruned(
     architecture: dict,
     channels: Optional[str] = None,
     data_preprocessor: Optional[dict] = None,
+    backbone: Optional[dict] = None,
 ) -> nn.Module:
     """Build an architecture that loads checkpoints of any widths.
 
@@ -32,6 +33,8 @@ def build_pruned(
             checkpoint is loaded.
         data_preprocessor (dict, optional): The Runner passes that of the
             config; the architecture gets it unless it has one.
+        backbone (dict, optional): Not used. MMDetection's ``init_detector``
+            wants to find it in the config of a model.
 
     Returns:
         nn.Module: The architecture.

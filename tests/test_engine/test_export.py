@@ -1,5 +1,6 @@
 """The exported folder stands alone; mmdhp.Pruned loads any width."""
 
+import copy
 import json
 import os
 import subprocess
@@ -27,7 +28,8 @@ from toy import (
 import mmdhp
 from mmdhp import compat
 from mmdhp.engine import loader_package
-from mmdhp.engine.export import check_exportable
+from mmdhp.engine.export import check_exportable, config_text
+from mmdhp.engine.loader_package import package_sources
 
 compat.install()
 
@@ -177,6 +179,40 @@ def test_own_imports_are_kept_and_those_of_mmdhp_are_not(finished):
     assert [hook.type for hook in cfg.custom_hooks] == ['Watch']
     assert cfg.train_cfg == finished.cfg.train_cfg
     assert cfg.param_scheduler == finished.cfg.param_scheduler
+
+
+def test_weights_of_the_original_widths_are_not_asked_for(finished):
+    cfg = copy.deepcopy(finished.cfg)
+    pretrained = {'type': 'Pretrained', 'checkpoint': 'original.pth'}
+    constant = {'type': 'Constant', 'val': 1}
+    cfg.model.parts = [{'init_cfg': pretrained}, {'init_cfg': constant}]
+    text = config_text(cfg, 'pruned_architecture')
+
+    assert 'original.pth' not in text
+    assert 'Constant' in text
+
+
+@pytest.mark.parametrize(
+    ('changes', 'installed'),
+    [
+        ({'default_scope': 'mmpretrain'}, []),
+        ({'default_scope': 'mmagic'}, ['compat_mmagic', 'compat_mmcv']),
+        ({'default_scope': 'mmdet'}, ['compat_mmcv', 'compat_mmdet']),
+        ({'model': {'type': 'mmdet.FCOS'}}, ['compat_mmcv', 'compat_mmdet']),
+        (
+            {'custom_imports': {'imports': 'mmdet.models'}},
+            ['compat_mmcv', 'compat_mmdet'],
+        ),
+    ],
+)
+def test_the_loader_lets_be_imported_what_the_config_needs(changes, installed):
+    sources = package_sources(Config(changes))
+
+    copied = [name for name in sources if name.startswith('compat_')]
+    assert sorted(copied) == installed
+    for name in installed:
+        assert f'{name}.install()' in sources['__init__']
+    assert ('import_hook' in sources) == bool(installed)
 
 
 def test_channels_json(finished):

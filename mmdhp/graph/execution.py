@@ -7,6 +7,7 @@ code looks at values runs on real tensors, on the path that those values take.
 """
 
 import contextlib
+import gc
 import logging
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
@@ -14,7 +15,7 @@ from typing import Any, Callable, Optional, Union
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.nn.modules.module import (
     register_module_forward_hook,
     register_module_forward_pre_hook,
@@ -148,9 +149,9 @@ def _run(
     with contextlib.ExitStack() as context:
         context.enter_context(torch.inference_mode(False))
         context.enter_context(torch.no_grad())
-        inputs, mode = stand_ins(model, inputs)
+        inputs, mode, is_constant = stand_ins(model, inputs)
         context.enter_context(mode)
-        tracer = Tracer(model, inputs)
+        tracer = Tracer(model, inputs, is_constant)
         for hook in (
             register_module_forward_pre_hook(
                 lambda module, args: tracer.enter(module, args)
@@ -171,16 +172,26 @@ def _run(
     return tracer
 
 
-_StandIns = tuple[Inputs, contextlib.AbstractContextManager]
+# Inputs, what the model runs under, and whether a tensor was there before.
+_StandIns = tuple[
+    Inputs, contextlib.AbstractContextManager, Callable[[Tensor], bool]
+]
 
 
 def _real_tensors(model: nn.Module, inputs: Inputs) -> _StandIns:
-    return inputs, contextlib.nullcontext()
+    before = [o for o in gc.get_objects() if issubclass(type(o), Tensor)]
+    known = {id(tensor) for tensor in before}
+
+    def is_constant(tensor: Tensor) -> bool:
+        return bool(before) and id(tensor) in known  # kept alive: ids stay
+
+    return inputs, contextlib.nullcontext(), is_constant
 
 
 def _fake_tensors(model: nn.Module, inputs: Inputs) -> _StandIns:
     fake = FakeTensorMode(allow_non_fake_inputs=True)
-    return tree_map_only(Tensor, fake.from_tensor, inputs), fake
+    inputs = tree_map_only(Tensor, fake.from_tensor, inputs)
+    return inputs, fake, lambda tensor: not isinstance(tensor, FakeTensor)
 
 
 def _meta_tensors(model: nn.Module, inputs: Inputs) -> _StandIns:
@@ -209,7 +220,8 @@ def _meta_tensors(model: nn.Module, inputs: Inputs) -> _StandIns:
                     tensors[name] = meta(value)
                 elif isinstance(value, (list, tuple, dict)) and value:
                     tensors[name] = tree_map_only(Tensor, meta, value)
-    return tree_map_only(Tensor, meta, inputs), torch.device('meta')
+    inputs = tree_map_only(Tensor, meta, inputs)
+    return inputs, torch.device('meta'), lambda tensor: not tensor.is_meta
 
 
 @contextlib.contextmanager

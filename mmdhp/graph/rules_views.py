@@ -33,8 +33,32 @@ def identity(trace: Tracer, call: Call) -> None:
 
 
 def nothing(trace: Tracer, call: Call) -> None:
-    """A new tensor whose values follow from no other."""
-    trace.constant(call)
+    """A new tensor whose values follow from no other.
+
+    Where the code asks for as many values as there are channels, they follow.
+    """
+    ndim = call.outputs[0].dim()
+    sizes = _factory_sizes(call)
+    sizes = sizes if len(sizes) == ndim else ()
+    trace.constant(
+        call,
+        [
+            trace.follow(size, axis, ndim, call)
+            for axis, size in enumerate(sizes)
+            if trace.sizes.is_traced(size)
+        ],
+    )
+
+
+def _factory_sizes(call: Call) -> Sequence[Any]:
+    """Sizes in ``torch.zeros(a, b)`` or ``x.new_zeros((a, b))``."""
+    name, args = call.spelling.name, call.spelling.args
+    if name.startswith('new_'):
+        args = args[1:]
+    if name.removeprefix('new_') not in ('zeros', 'ones', 'empty', 'full'):
+        return ()
+    args = args or (call.spelling.kwargs.get('size', ()),)
+    return args[0] if isinstance(args[0], (tuple, list)) else args
 
 
 def view(trace: Tracer, call: Call) -> None:
@@ -119,9 +143,20 @@ def transpose(trace: Tracer, call: Call) -> None:
 
 
 def expand(trace: Tracer, call: Call) -> None:
-    """Broadcast to a larger shape."""
+    """Broadcast to a larger shape; copies follow a width the code asks for."""
     x, out = call.tensors[0], call.outputs[0]
-    trace.set(call, trace.aligned(x, out.dim()))
+    strands = trace.aligned(x, out.dim())
+    old = (1,) * (out.dim() - x.dim()) + tuple(x.shape)
+    sizes = None
+    if call.spelling.name in ('expand', 'broadcast_to'):
+        sizes = call.spelling.sizes(out.dim())
+    elif call.spelling.name == 'expand_as':
+        other = call.spelling.args[1]
+        sizes = [trace.size(other, axis) for axis in range(out.dim())]
+    for axis, size in enumerate(sizes or ()):
+        if old[axis] == 1 and trace.sizes.is_traced(size):
+            strands.append(trace.follow(size, axis, out.dim(), call))
+    trace.set(call, strands)
 
 
 def unsqueeze(trace: Tracer, call: Call) -> None:

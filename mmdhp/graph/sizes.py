@@ -243,6 +243,10 @@ class SizeBook:
         """Whether the code writes a size, or a position, as a number."""
         return type(value) is int and value not in self.lost
 
+    def is_traced(self, value: Any) -> bool:
+        """Whether a size is one of this trace."""
+        return isinstance(value, TracedInt) and value.book is self
+
     def openness(self, value: Any) -> Optional[int]:
         """How freely a size follows a cut; None if it cannot.
 

@@ -1,7 +1,7 @@
 """The tracer: everything one forward pass tells about channels."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 import numpy as np
 from torch import Tensor, nn
@@ -35,10 +35,18 @@ class Tracer:
     Args:
         model (nn.Module): The model, untouched.
         inputs (Any): What it is called with, nested as it likes.
+        is_constant (Callable): Whether a tensor that no traced operator made
+            was there before the run, so that no channels led to it.
     """
 
-    def __init__(self, model: nn.Module, inputs: Any) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        inputs: Any,
+        is_constant: Callable[[Tensor], bool] = lambda tensor: False,
+    ) -> None:
         self.model = model
+        self._is_constant = is_constant
         self.atoms = AtomTable()
         self.pixels = AtomTable()  # unions of channels laid out in space
         self.parameters: dict[int, ParameterAtoms] = {}
@@ -171,12 +179,13 @@ class Tracer:
                 check_fits(strand, output, call.name)
             self._remember(output, shadow)
 
-    def constant(self, call: Call) -> None:
+    def constant(self, call: Call, strands: Iterable[Strand] = ()) -> None:
         """Note outputs whose values follow from no other tensor."""
         for output in call.outputs:
             origin = f'a constant made by {self.where(call)}'
             blank = any(word in call.name for word in ('zeros', 'empty'))
-            self._remember(output, Shadow(origin=origin, blank=blank))
+            shadow = Shadow(tuple(strands), origin, blank=blank)
+            self._remember(output, shadow)
 
     def axis(self, tensor: Tensor, axis: int) -> np.ndarray:
         """One atom per position along ``axis``, shape ``(size, )``.
@@ -212,6 +221,21 @@ class Tracer:
         if strand.shape[axis] > 1:
             rows = channel_rows(strand, axis)
             self.sizes.require(rows, value, self.where(call))
+
+    def follow(self, value: Any, axis: int, ndim: int, call: Call) -> Strand:
+        """Fresh channels of a constant as wide as the code asks for.
+
+        Args:
+            value (Any): The size, a traced integer.
+            axis (int): The axis.
+            ndim (int): Number of axes.
+            call (Call): The call that makes the constant.
+        """
+        atoms = self.atoms.allocate(int(value))
+        self.pixels.size = self.atoms.size
+        strand = on_axis(atoms, axis, ndim)
+        self.require(strand, axis, value, call)
+        return strand
 
     def aligned(self, tensor: Tensor, ndim: int) -> list[Strand]:
         """Strands of a tensor, left-padded to ``ndim`` axes."""
@@ -332,6 +356,9 @@ class Tracer:
 
     def _meet_unseen(self, tensor: Tensor, call: Call) -> None:
         """Constants are lifted into the graph; anything else is suspicious."""
+        if self._is_constant(tensor):
+            self._remember(tensor, Shadow())
+            return
         if not call.name.startswith('aten::lift_fresh'):
             self.suspect(f'{self.where(call)} reads {_OUTSIDE}')
         self._remember(tensor, Shadow(origin=_OUTSIDE, blank=True))

@@ -79,19 +79,23 @@ def made_up_samples(images: Tensor) -> list[BaseDataElement]:
 
 
 def made_up_boxes(images: Tensor, count: int) -> Tensor:
-    """Boxes of many sizes inside an image, the same at each call.
+    """Boxes of all sizes around points of an image, the same at each call.
+
+    Small and large ones, so that every level of a feature pyramid gets some;
+    they may reach over the border.
 
     Args:
         images (Tensor): Shape ``(n, c, h, w)``.
         count (int): Number of boxes.
 
     Returns:
-        Tensor: Corners ``x1, y1, x2, y2``, shape ``(count, 4)``.
+        Tensor: Corners ``x1, y1, x2, y2`` in pixels, shape ``(count, 4)``.
     """
     generator = torch.Generator().manual_seed(0)
-    corners = torch.rand(count, 2, 2, generator=generator)
-    corners *= torch.tensor([images.shape[3], images.shape[2]])
-    boxes = torch.cat([corners.amin(1), corners.amax(1)], 1)
+    centers = torch.rand(count, 2, generator=generator)
+    centers *= torch.tensor([images.shape[3], images.shape[2]])
+    sides = 2 ** torch.linspace(3, 10, count)[:, None]
+    boxes = torch.cat([centers - sides / 2, centers + sides / 2], 1)
     return boxes.to(images)
 
 

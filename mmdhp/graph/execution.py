@@ -15,7 +15,7 @@ from typing import Any, Callable, Optional, Union
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.modules.module import (
     register_module_forward_hook,
     register_module_forward_pre_hook,
@@ -172,7 +172,8 @@ def _run(
     return tracer
 
 
-# Inputs, what the model runs under, and whether a tensor was there before.
+# Inputs, what the model runs under, and whether a tensor that no operator made
+# is a constant. Meta and fake tensors have no values that could bypass it.
 _StandIns = tuple[
     Inputs, contextlib.AbstractContextManager, Callable[[Tensor], bool]
 ]
@@ -191,7 +192,7 @@ def _real_tensors(model: nn.Module, inputs: Inputs) -> _StandIns:
 def _fake_tensors(model: nn.Module, inputs: Inputs) -> _StandIns:
     fake = FakeTensorMode(allow_non_fake_inputs=True)
     inputs = tree_map_only(Tensor, fake.from_tensor, inputs)
-    return inputs, fake, lambda tensor: not isinstance(tensor, FakeTensor)
+    return inputs, fake, lambda tensor: True
 
 
 def _meta_tensors(model: nn.Module, inputs: Inputs) -> _StandIns:
@@ -221,7 +222,7 @@ def _meta_tensors(model: nn.Module, inputs: Inputs) -> _StandIns:
                 elif isinstance(value, (list, tuple, dict)) and value:
                     tensors[name] = tree_map_only(Tensor, meta, value)
     inputs = tree_map_only(Tensor, meta, inputs)
-    return inputs, torch.device('meta'), lambda tensor: not tensor.is_meta
+    return inputs, torch.device('meta'), lambda tensor: True
 
 
 @contextlib.contextmanager

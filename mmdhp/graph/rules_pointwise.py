@@ -5,7 +5,6 @@ Element-wise operators, norms, reductions, and everything spatial.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,31 +38,14 @@ def elementwise(trace: Tracer, call: Call) -> None:
     for _, strands in operands:
         for strand in strands:
             merged = trace.merge(merged, strand, where)
-    for tensor, strands in operands:
-        own = {axis for strand in strands for axis in varying(strand)}
-        shape = (1,) * (out.dim() - tensor.dim()) + tuple(tensor.shape)
+    for tensor, _ in operands:
         for strand in merged:
-            met = [axis for axis in varying(strand) if shape[axis] > 1]
-            if not own.intersection(met):
-                origin = trace.shadow(tensor).origin
-                reason = f'meets {origin} of the same width at {where}'
-                _fix_axes(trace, strand, met, 'fixed-width', reason)
+            trace.meet(strand, tensor, call)
     trace.set(call, merged)
     module = trace.stack[-1][1] if trace.stack else None
     if isinstance(module, ACTIVATIONS) and out.dim() > 1:
         rows = trace.axis(out, 1)
         trace.charge('act', rows, rows[:0], out.numel() / max(len(rows), 1))
-
-
-def _fix_axes(
-    trace: Tracer, strand: Strand, axes: Sequence[int], code: str, reason: str
-) -> None:
-    """Let axes keep their sizes; freeze what varies along them only."""
-    if axes and set(varying(strand)) <= set(axes):
-        trace.freeze([strand], code, reason)
-        return
-    for axis in axes:
-        trace.fix(strand, axis, code, reason)
 
 
 # ----------------------------------------------------------------------- norms
@@ -127,7 +109,7 @@ def layer_norm(trace: Tracer, call: Call) -> None:
         reason = _mixed(trace, call)
         strands = trace.shadow(x).along(axis)
         for strand in strands:
-            trace.fix(strand, axis % x.dim(), 'mixed', reason)
+            trace.fix(strand, [axis % x.dim()], 'mixed', reason)
         for tensor in affine:
             if tensor is None:
                 continue
@@ -161,7 +143,7 @@ def reduction(trace: Tracer, call: Call) -> None:
     strands = []
     for strand in trace.shadow(x).strands:
         met = [axis for axis in axes if strand.shape[axis] > 1]
-        _fix_axes(trace, strand, met, 'mixed', _mixed(trace, call))
+        trace.fix(strand, met, 'mixed', _mixed(trace, call))
         for axis in met:
             strand = np.take(strand, [0], axis=axis)
         if out.dim() != x.dim():
@@ -184,7 +166,7 @@ def along_axis(trace: Tracer, call: Call) -> None:
     strands = []
     for strand in trace.shadow(x).strands:
         if strand.shape[axis] > 1:
-            trace.fix(strand, axis, 'mixed', _mixed(trace, call))
+            trace.fix(strand, [axis], 'mixed', _mixed(trace, call))
             if out.shape[axis] != x.shape[axis]:
                 strand = np.take(strand, [0], axis=axis)
         strands.append(strand)

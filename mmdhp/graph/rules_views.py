@@ -37,17 +37,9 @@ def nothing(trace: Tracer, call: Call) -> None:
 
     Where the code asks for as many values as there are channels, they follow.
     """
-    ndim = call.outputs[0].dim()
     sizes = _factory_sizes(call)
-    sizes = sizes if len(sizes) == ndim else ()
-    trace.constant(
-        call,
-        [
-            trace.follow(size, axis, ndim, call)
-            for axis, size in enumerate(sizes)
-            if trace.sizes.is_traced(size)
-        ],
-    )
+    fits = len(sizes) == call.outputs[0].dim()
+    trace.constant(call, sizes if fits else ())
 
 
 def _factory_sizes(call: Call) -> Sequence[Any]:
@@ -145,18 +137,13 @@ def transpose(trace: Tracer, call: Call) -> None:
 def expand(trace: Tracer, call: Call) -> None:
     """Broadcast to a larger shape; copies follow a width the code asks for."""
     x, out = call.tensors[0], call.outputs[0]
-    strands = trace.aligned(x, out.dim())
-    old = (1,) * (out.dim() - x.dim()) + tuple(x.shape)
     sizes = None
     if call.spelling.name in ('expand', 'broadcast_to'):
         sizes = call.spelling.sizes(out.dim())
     elif call.spelling.name == 'expand_as':
         other = call.spelling.args[1]
         sizes = [trace.size(other, axis) for axis in range(out.dim())]
-    for axis, size in enumerate(sizes or ()):
-        if old[axis] == 1 and trace.sizes.is_traced(size):
-            strands.append(trace.follow(size, axis, out.dim(), call))
-    trace.set(call, strands)
+    trace.set(call, trace.aligned(x, out.dim()), asked=sizes or ())
 
 
 def unsqueeze(trace: Tracer, call: Call) -> None:
@@ -578,7 +565,7 @@ def _without_axes(
     for axis in axes:
         if strand.shape[axis] > 1:
             reason = f'indexed by {trace.where(call)}'
-            trace.fix(strand, axis, 'indexed', reason)
+            trace.fix(strand, [axis], 'indexed', reason)
             strand = np.take(strand, [0], axis=axis)
     return strand
 
@@ -602,5 +589,6 @@ def index_put(trace: Tracer, call: Call) -> None:
         raise ValueError('it indexes more than the first axis')
     merged: list[Strand] = list(trace.shadow(x).strands)
     for strand in trace.aligned(values, x.dim()):
+        trace.meet(strand, x, call)
         merged = trace.merge(merged, strand, trace.where(call))
     trace.set(call, [_without_axes(trace, call, s, axes) for s in merged])

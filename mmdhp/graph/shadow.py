@@ -38,12 +38,15 @@ class Shadow:
             rather than from parameters and constants alone.
         blank (bool): Whether, as far as was seen, nobody wrote into it since
             it was allocated.
+        asked (tuple): Its sizes as the model's code asked for them, if it is
+            a constant or broadcast; empty if unknown.
     """
 
     strands: tuple[Strand, ...] = ()
     origin: str = 'a tensor that carries no channels'
     dynamic: bool = False
     blank: bool = False
+    asked: tuple = ()
 
     def along(self, axis: int) -> list[Strand]:
         """Strands that vary along ``axis`` (negative counts from the end)."""

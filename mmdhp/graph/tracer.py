@@ -162,6 +162,7 @@ class Tracer:
         call: Call,
         strands: Iterable[Strand],
         tensor: Optional[Tensor] = None,
+        asked: Sequence[Any] = (),
     ) -> None:
         """Give one output, or else all of them, its strands."""
         strands = tuple(s for s in strands if s.size > 1)
@@ -170,7 +171,9 @@ class Tracer:
         known = moving or inputs
         origin = known[0].origin if known else f'a constant of {call.name}'
         blank = len(inputs) == 1 and inputs[0].blank
-        shadow = Shadow(strands, origin, bool(moving), blank)
+        if len(inputs) == 1 and call.outputs[0].shape == call.tensors[0].shape:
+            asked = asked or inputs[0].asked
+        shadow = Shadow(strands, origin, bool(moving), blank, tuple(asked))
         sources = [self._sources.get(id(t)) for t in call.tensors]
         for output in call.outputs if tensor is None else [tensor]:
             if sources and sources[0] is not None and not moving:
@@ -179,12 +182,17 @@ class Tracer:
                 check_fits(strand, output, call.name)
             self._remember(output, shadow)
 
-    def constant(self, call: Call, strands: Iterable[Strand] = ()) -> None:
-        """Note outputs whose values follow from no other tensor."""
+    def constant(self, call: Call, asked: Sequence[Any] = ()) -> None:
+        """Note outputs whose values follow from no other tensor.
+
+        Args:
+            call (Call): The call that made them.
+            asked (Sequence): Their sizes, as the code asks for them.
+        """
         for output in call.outputs:
             origin = f'a constant made by {self.where(call)}'
             blank = any(word in call.name for word in ('zeros', 'empty'))
-            shadow = Shadow(tuple(strands), origin, blank=blank)
+            shadow = Shadow(origin=origin, blank=blank, asked=tuple(asked))
             self._remember(output, shadow)
 
     def axis(self, tensor: Tensor, axis: int) -> np.ndarray:
@@ -221,21 +229,6 @@ class Tracer:
         if strand.shape[axis] > 1:
             rows = channel_rows(strand, axis)
             self.sizes.require(rows, value, self.where(call))
-
-    def follow(self, value: Any, axis: int, ndim: int, call: Call) -> Strand:
-        """Fresh channels of a constant as wide as the code asks for.
-
-        Args:
-            value (Any): The size, a traced integer.
-            axis (int): The axis.
-            ndim (int): Number of axes.
-            call (Call): The call that makes the constant.
-        """
-        atoms = self.atoms.allocate(int(value))
-        self.pixels.size = self.atoms.size
-        strand = on_axis(atoms, axis, ndim)
-        self.require(strand, axis, value, call)
-        return strand
 
     def aligned(self, tensor: Tensor, ndim: int) -> list[Strand]:
         """Strands of a tensor, left-padded to ``ndim`` axes."""
@@ -286,13 +279,41 @@ class Tracer:
         for strand in strands:
             self.atoms.freeze(strand, code, reason)
 
-    def fix(self, strand: Strand, axis: int, code: str, reason: str) -> None:
-        """Let an axis keep its size: channels may go along others only."""
-        if varying(strand) == [axis]:
+    def fix(
+        self, strand: Strand, axes: Sequence[int], code: str, reason: str
+    ) -> None:
+        """Let axes keep their sizes: channels may go along others only."""
+        if axes and set(varying(strand)) <= set(axes):
             self.atoms.freeze(strand, code, reason)
-        elif strand.shape[axis] > 1:
+            return
+        for axis in axes:
             rows = np.moveaxis(strand, axis, 0)
             self.tie(rows, rows[:1], reason)
+
+    def meet(self, strand: Strand, tensor: Tensor, call: Call) -> None:
+        """Channels meet a tensor, which may carry none along their axes.
+
+        Then its width is fixed, unless the code that made it asked for a
+        width that follows a cut.
+        """
+        lead = strand.ndim - tensor.dim()
+        shape = (1,) * lead + tuple(tensor.shape)
+        own = {
+            a for s in self.aligned(tensor, strand.ndim) for a in varying(s)
+        }
+        met = [axis for axis in varying(strand) if shape[axis] > 1]
+        if own.intersection(met):
+            return
+        shadow = self.shadow(tensor)
+        asked = (None,) * lead + shadow.asked
+        fixed = []
+        for axis in met:
+            if shadow.asked and self.sizes.is_traced(asked[axis]):
+                self.require(strand, axis, asked[axis], call)
+            else:
+                fixed.append(axis)
+        reason = f'meets {shadow.origin} of the same width at '
+        self.fix(strand, fixed, 'fixed-width', reason + self.where(call))
 
     def produce(self, weight: Tensor, atoms: np.ndarray) -> None:
         """Note that a layer makes these channels, with this weight.
@@ -356,7 +377,9 @@ class Tracer:
 
     def _meet_unseen(self, tensor: Tensor, call: Call) -> None:
         """Constants are lifted into the graph; anything else is suspicious."""
-        if self._is_constant(tensor):
+        spelled = _tensors_of((call.spelling.args, call.spelling.kwargs))
+        own = call.spelling.name and all(tensor is not t for t in spelled)
+        if own or self._is_constant(tensor):  # own: a list of indices
             self._remember(tensor, Shadow())
             return
         if not call.name.startswith('aten::lift_fresh'):

@@ -96,7 +96,7 @@ def test_pooling_is_restored_after_a_failure():
     assert not model.roi_head.layers[0].use_torchvision
 
 
-def test_the_boxes_lie_in_the_image_and_never_change():
+def test_the_boxes_are_around_the_image_and_never_change():
     torch.manual_seed(1)
     before = torch.get_rng_state()
     boxes = made_up_boxes(IMAGES.double(), 300)
@@ -106,12 +106,13 @@ def test_the_boxes_lie_in_the_image_and_never_change():
     assert torch.equal(boxes, made_up_boxes(IMAGES.double(), 300))
     assert boxes.dtype == torch.double
     x1, y1, x2, y2 = boxes.unbind(1)
-    assert (0 <= x1).all()
-    assert (x1 < x2).all()
-    assert 20 < x2.max() <= 34
-    assert (0 <= y1).all()
-    assert (y1 < y2).all()
-    assert 18 < y2.max() <= 20
+    sides = x2 - x1
+    assert torch.allclose(sides, y2 - y1)
+    assert torch.allclose(sides[[0, -1]], torch.tensor([8.0, 1024.0]).double())
+    centers = (x1 + x2) / 2, (y1 + y2) / 2
+    for center, length in zip(centers, (34, 20)):
+        assert 0 <= center.min() < 1
+        assert length - 1 < center.max() <= length
 
 
 def test_a_transformer_learns_the_sizes_of_the_images():

@@ -67,29 +67,34 @@ def trace(
     return _build(tracer, resolution)
 
 
-def _matching_producers(
-    tracer: Tracer, pattern: str, option: str
-) -> list[tuple[str, np.ndarray]]:
-    """Producers in the modules whose name matches a pattern."""
-    names = [name for name, _ in tracer.model.named_modules()]
-    names += [name for name, _ in tracer.producers if name not in names]
+Channels = tuple[str, np.ndarray]
+
+
+def _matching(
+    names: Sequence[str], channels: Sequence[Channels], pattern: str, what: str
+) -> list[Channels]:
+    """Channels whose name, or that of a module around them, fits a pattern."""
+    names = list(dict.fromkeys([*names, *(name for name, _ in channels)]))
     if not fnmatch.filter(names, pattern):
         near = difflib.get_close_matches(pattern, names, 3, 0.0)
         raise KeyError(
-            f'{option}: {pattern!r} matches no module; the nearest names are '
+            f'{what}: {pattern!r} matches no module; the nearest names are '
             f'{near}.'
         )
     return [
-        (name, rows)
-        for name, rows in tracer.producers
+        (name, atoms)
+        for name, atoms in channels
         if fnmatch.fnmatchcase(name, pattern)
         or fnmatch.fnmatchcase(name, f'{pattern}.*')
     ]
 
 
 def _freeze_excluded(tracer: Tracer, exclude: Sequence[str]) -> None:
+    names = [name for name, _ in tracer.model.named_modules()]
     for pattern in exclude:
-        for name, rows in _matching_producers(tracer, pattern, 'exclude'):
+        for name, rows in _matching(
+            names, tracer.producers, pattern, 'exclude'
+        ):
             reason = f'{name} matches {pattern!r} of `exclude`'
             tracer.atoms.freeze(rows, 'excluded', reason)
 
@@ -97,16 +102,26 @@ def _freeze_excluded(tracer: Tracer, exclude: Sequence[str]) -> None:
 def _tie_declared(
     tracer: Tracer, labels: np.ndarray, groups: Sequence[Sequence[str]]
 ) -> None:
-    """Union the units of modules that the user declares to be one group."""
+    """Union the units of what the user declares to be one group."""
+    names = [name for name, _ in tracer.model.named_modules()]
+    inputs = [
+        (f'{layer.module}:input', layer.columns)
+        for layer in tracer.layers
+        if layer.kind == 'weight'
+    ]
+    axes = [
+        (f'{entry.name}:{axis}', atoms)
+        for entry in tracer.parameters.values()
+        for axis, atoms in enumerate(entry.axes)
+    ]
     for patterns in groups:
-        producers = [
-            producer
-            for pattern in patterns
-            for producer in _matching_producers(tracer, pattern, 'groups')
-        ]
+        found = []
+        for pattern in patterns:
+            kinds = [*inputs, *axes] if ':' in pattern else tracer.producers
+            found += _matching(names, kinds, pattern, 'groups')
         units = [
-            (name, _unique(labels[rows[rows != NO_ATOM]]))
-            for name, rows in producers
+            (name, _unique(labels[atoms[atoms != NO_ATOM]]))
+            for name, atoms in found
         ]
         if len({len(own) for _, own in units}) > 1:
             sizes = ', '.join(f'{name}: {len(own)}' for name, own in units)
@@ -114,8 +129,9 @@ def _tie_declared(
                 f'groups: {list(patterns)} have different numbers of units '
                 f'({sizes}), so they cannot be one group.'
             )
-        for _, own in units[1:]:
+        for _, own in units:
             tracer.atoms.union(own, units[0][1])
+            tracer.atoms.declare(own)
 
 
 def _unique(values: np.ndarray) -> np.ndarray:

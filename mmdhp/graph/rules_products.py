@@ -46,7 +46,7 @@ def _convolve(
         produced = _grouped(trace, call, axes, why)
     else:
         inner, produced = (rows, columns) if transposed else (columns, rows)
-        trace.tie(inner, sources, why)
+        trace.tie(inner, sources, why, trace.shadow(x).code)
     if bias is not None:
         trace.tie(trace.axis(bias, 0), produced, 'its bias is fixed')
     trace.freeze(
@@ -201,7 +201,7 @@ def _weight_product(
     (x, x_axis), (weight, axis) = read, by
     inner, outer = trace.axis(weight, axis), trace.axis(weight, -3 - axis)
     why = f'reads {trace.shadow(x).origin} at {where}'
-    trace.tie(inner, trace.axis(x, x_axis), why)
+    trace.tie(inner, trace.axis(x, x_axis), why, trace.shadow(x).code)
     trace.produce(weight, outer)
     trace.charge('weight', outer, inner, x.numel() / x.shape[x_axis])
 

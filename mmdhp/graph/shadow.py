@@ -22,6 +22,9 @@ NO_ATOM = -1
 Strand = np.ndarray
 Reason = tuple[str, str]
 
+# Codes that say "not understood", which a declaration of the user overrules.
+CAUTIOUS = ('unknown-operator', 'bypass', 'no-producer')
+
 _COMPACT = 4096  # pairs of one union above which duplicates are dropped
 
 
@@ -38,6 +41,7 @@ class Shadow:
             rather than from parameters and constants alone.
         blank (bool): Whether, as far as was seen, nobody wrote into it since
             it was allocated.
+        code (str): Reason code of channels that meet its fixed axes.
         asked (tuple): Its sizes as the model's code asked for them, if it is
             a constant or broadcast; empty if unknown.
     """
@@ -46,6 +50,7 @@ class Shadow:
     origin: str = 'a tensor that carries no channels'
     dynamic: bool = False
     blank: bool = False
+    code: str = 'fixed-width'
     asked: tuple = ()
 
     def along(self, axis: int) -> list[Strand]:
@@ -313,6 +318,7 @@ class AtomTable:
     def __init__(self) -> None:
         self.size = 0
         self._frozen: list[tuple[np.ndarray, Reason]] = []
+        self._declared: list[np.ndarray] = []
         self._pairs: list[np.ndarray] = []
 
     def allocate(self, count: int) -> np.ndarray:
@@ -342,11 +348,22 @@ class AtomTable:
         if atoms.size:
             self._frozen.append((atoms, (code, reason)))
 
+    def declare(self, atoms: np.ndarray) -> None:
+        """The user vouches for what an unknown operator does to ``atoms``."""
+        self._declared.append(atoms)
+
     def reasons(self, labels: np.ndarray) -> dict[int, Reason]:
         """First reason of every frozen component, by its label."""
         first = np.full(self.size, -1)
+        declared = np.zeros(self.size, bool)
+        for atoms in self._declared:
+            declared[labels[atoms]] = True
         for number in range(len(self._frozen) - 1, -1, -1):
-            first[labels[self._frozen[number][0]]] = number
+            atoms, (code, _) = self._frozen[number]
+            own = labels[atoms]
+            if code in CAUTIOUS:
+                own = own[~declared[own]]
+            first[own] = number
         frozen = np.flatnonzero(first >= 0)
         return {
             label: self._frozen[first[label]][1] for label in frozen.tolist()

@@ -151,7 +151,7 @@ class Tracer:
     def shadow(self, tensor: Tensor) -> Shadow:
         """Shadow of a tensor; an empty one if it was never seen."""
         shadow = self._shadows.get(id(tensor))
-        return shadow or Shadow(origin=_OUTSIDE)
+        return shadow or Shadow(origin=_OUTSIDE, code='bypass')
 
     def is_weight(self, tensor: Tensor) -> bool:
         """Whether a tensor follows from parameters and constants alone."""
@@ -173,7 +173,10 @@ class Tracer:
         blank = len(inputs) == 1 and inputs[0].blank
         if len(inputs) == 1 and call.outputs[0].shape == call.tensors[0].shape:
             asked = asked or inputs[0].asked
-        shadow = Shadow(strands, origin, bool(moving), blank, tuple(asked))
+        code = known[0].code if known else 'fixed-width'
+        shadow = Shadow(
+            strands, origin, bool(moving), blank, code, tuple(asked)
+        )
         sources = [self._sources.get(id(t)) for t in call.tensors]
         for output in call.outputs if tensor is None else [tensor]:
             if sources and sources[0] is not None and not moving:
@@ -192,8 +195,9 @@ class Tracer:
         for output in call.outputs:
             origin = f'a constant made by {self.where(call)}'
             blank = any(word in call.name for word in ('zeros', 'empty'))
-            shadow = Shadow(origin=origin, blank=blank, asked=tuple(asked))
-            self._remember(output, shadow)
+            self._remember(
+                output, Shadow(origin=origin, blank=blank, asked=tuple(asked))
+            )
 
     def axis(self, tensor: Tensor, axis: int) -> np.ndarray:
         """One atom per position along ``axis``, shape ``(size, )``.
@@ -246,18 +250,25 @@ class Tracer:
         """Say module and operator for messages."""
         return f'{call.name} in {self.module or "the model"}'
 
-    def tie(self, first: np.ndarray, second: np.ndarray, why: str) -> None:
+    def tie(
+        self,
+        first: np.ndarray,
+        second: np.ndarray,
+        why: str,
+        code: str = 'fixed-width',
+    ) -> None:
         """Union two channel axes; what meets a fixed position is frozen.
 
         Args:
             first (ndarray): Atoms, broadcastable against ``second``.
             second (ndarray): Atoms.
             why (str): What fixes the positions that carry no atom.
+            code (str): The code of that reason.
         """
         self.atoms.union(first, second)
         first, second = np.broadcast_arrays(first, second)
-        self.atoms.freeze(first[second == NO_ATOM], 'fixed-width', why)
-        self.atoms.freeze(second[first == NO_ATOM], 'fixed-width', why)
+        self.atoms.freeze(first[second == NO_ATOM], code, why)
+        self.atoms.freeze(second[first == NO_ATOM], code, why)
 
     def merge(
         self, strands: Sequence[Strand], new: Strand, where: str
@@ -313,7 +324,7 @@ class Tracer:
             else:
                 fixed.append(axis)
         reason = f'meets {shadow.origin} of the same width at '
-        self.fix(strand, fixed, 'fixed-width', reason + self.where(call))
+        self.fix(strand, fixed, shadow.code, reason + self.where(call))
 
     def produce(self, weight: Tensor, atoms: np.ndarray) -> None:
         """Note that a layer makes these channels, with this weight.
@@ -384,7 +395,9 @@ class Tracer:
             return
         if not call.name.startswith('aten::lift_fresh'):
             self.suspect(f'{self.where(call)} reads {_OUTSIDE}')
-        self._remember(tensor, Shadow(origin=_OUTSIDE, blank=True))
+        self._remember(
+            tensor, Shadow(origin=_OUTSIDE, blank=True, code='bypass')
+        )
 
     def _give_up(self, call: Call, why: str) -> None:
         """What is not understood is never guessed."""
@@ -397,7 +410,9 @@ class Tracer:
         origin = f'the output of {self.where(call)}, which {why}'
         dynamic = not all(self.is_weight(t) for t in call.tensors)
         for tensor in call.outputs:
-            self._remember(tensor, Shadow(origin=origin, dynamic=dynamic))
+            code = 'unknown-operator'
+            shadow = Shadow(origin=origin, dynamic=dynamic, code=code)
+            self._remember(tensor, shadow)
 
     def suspect(self, reason: str) -> None:
         """Freeze every channel so far: any may have flowed unseen."""

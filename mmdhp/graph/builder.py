@@ -24,6 +24,7 @@ def trace(
     forward: Optional[Forward] = None,
     exclude: Sequence[str] = (),
     groups: Sequence[Sequence[str]] = (),
+    safe_norms: Sequence[str] = (),
 ) -> ChannelGraph:
     """Find the channel units and groups of any module.
 
@@ -40,6 +41,10 @@ def trace(
             modules whose output channels stay, with all modules inside.
         groups (Sequence[Sequence[str]]): Lists of name patterns of modules
             whose output channels belong together, unit by unit.
+
+        safe_norms (Sequence[str]): Name patterns of modules that may mix
+            fewer channels than before, such as layer norms: their statistics
+            change with the cut, which fine-tuning must make up for.
 
     Returns:
         ChannelGraph: Groups, frozen groups with reasons, and cost.
@@ -60,40 +65,56 @@ def trace(
     """
     tracer = execute(model, inputs, forward)
     _freeze_excluded(tracer, exclude)
+    safe = tracer.atoms.trust(_modules(tracer.model, safe_norms, 'safe_norms'))
     resolution = resolve(tracer)
     if groups:
         _tie_declared(tracer, resolution.labels, groups)
         resolution = resolve(tracer)
-    return _build(tracer, resolution)
+    return _build(tracer, resolution, safe)
 
 
 Channels = tuple[str, np.ndarray]
 
 
-def _matching(
-    names: Sequence[str], channels: Sequence[Channels], pattern: str, what: str
-) -> list[Channels]:
-    """Channels whose name, or that of a module around them, fits a pattern."""
-    names = list(dict.fromkeys([*names, *(name for name, _ in channels)]))
+def _fits(name: str, pattern: str) -> bool:
+    """Whether a name, or that of a module around it, fits a pattern."""
+    return fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(
+        name, f'{pattern}.*'
+    )
+
+
+def _check_pattern(names: Sequence[str], pattern: str, option: str) -> None:
     if not fnmatch.filter(names, pattern):
         near = difflib.get_close_matches(pattern, names, 3, 0.0)
         raise KeyError(
-            f'{what}: {pattern!r} matches no module; the nearest names are '
+            f'{option}: {pattern!r} matches no module; the nearest names are '
             f'{near}.'
         )
-    return [
-        (name, atoms)
-        for name, atoms in channels
-        if fnmatch.fnmatchcase(name, pattern)
-        or fnmatch.fnmatchcase(name, f'{pattern}.*')
-    ]
+
+
+def _modules(
+    model: nn.Module, patterns: Sequence[str], option: str
+) -> list[str]:
+    """Names of the modules that fit any of the patterns."""
+    names = [name for name, _ in model.named_modules()]
+    for pattern in patterns:
+        _check_pattern(names, pattern, option)
+    return [n for n in names if any(_fits(n, pattern) for pattern in patterns)]
+
+
+def _matching(
+    model: nn.Module, channels: Sequence[Channels], pattern: str, option: str
+) -> list[Channels]:
+    """Channels whose name, or that of a module around them, fits."""
+    names = [name for name, _ in (*model.named_modules(), *channels)]
+    _check_pattern(list(dict.fromkeys(names)), pattern, option)
+    return [pair for pair in channels if _fits(pair[0], pattern)]
 
 
 def _freeze_excluded(tracer: Tracer, exclude: Sequence[str]) -> None:
-    names = [name for name, _ in tracer.model.named_modules()]
     for pattern in exclude:
         for name, rows in _matching(
-            names, tracer.producers, pattern, 'exclude'
+            tracer.model, tracer.producers, pattern, 'exclude'
         ):
             reason = f'{name} matches {pattern!r} of `exclude`'
             tracer.atoms.freeze(rows, 'excluded', reason)
@@ -103,7 +124,6 @@ def _tie_declared(
     tracer: Tracer, labels: np.ndarray, groups: Sequence[Sequence[str]]
 ) -> None:
     """Union the units of what the user declares to be one group."""
-    names = [name for name, _ in tracer.model.named_modules()]
     inputs = [
         (f'{layer.module}:input', layer.columns)
         for layer in tracer.layers
@@ -118,7 +138,7 @@ def _tie_declared(
         found = []
         for pattern in patterns:
             kinds = [*inputs, *axes] if ':' in pattern else tracer.producers
-            found += _matching(names, kinds, pattern, 'groups')
+            found += _matching(tracer.model, kinds, pattern, 'groups')
         units = [
             (name, _unique(labels[atoms[atoms != NO_ATOM]]))
             for name, atoms in found
@@ -188,7 +208,9 @@ def _births(tracer: Tracer, resolution: Resolution) -> list[_Birth]:
 
 
 # ----------------------------------------------------------------------- graph
-def _build(tracer: Tracer, resolution: Resolution) -> ChannelGraph:
+def _build(
+    tracer: Tracer, resolution: Resolution, safe: Sequence[str]
+) -> ChannelGraph:
     births = _births(tracer, resolution)
     ordered = [label for birth in births for label in birth.labels]
     unit_of = np.full(tracer.atoms.size, len(ordered))  # of a component
@@ -220,6 +242,7 @@ def _build(tracer: Tracer, resolution: Resolution) -> ChannelGraph:
             attribute: np.where(rows == NO_ATOM, len(ordered), unit_of[rows])
             for attribute, rows in resolution.attributes.items()
         },
+        safe,
     )
 
 

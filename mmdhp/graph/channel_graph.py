@@ -113,6 +113,8 @@ class ChannelGraph:
         attributes (Mapping[Attribute, ndarray]): Module attributes that a cut
             changes: each is the number of positions that stay, and a position
             stays with any of its units, shape ``(positions, others)``.
+        safe_norms (Sequence[str]): Modules that mix channels, and which the
+            user lets mix fewer of them.
     """
 
     def __init__(
@@ -125,6 +127,7 @@ class ChannelGraph:
         layers: Sequence[tuple[str, str, float, tuple, tuple]],
         unused: Sequence[str] = (),
         attributes: Optional[Mapping[Attribute, np.ndarray]] = None,
+        safe_norms: Sequence[str] = (),
     ) -> None:
         self.groups = list(groups)
         self.frozen = list(frozen)
@@ -134,6 +137,7 @@ class ChannelGraph:
         self.layers = list(layers)
         self.unused = list(unused)
         self.attributes = dict(attributes or {})
+        self.safe_norms = list(safe_norms)
 
     # ------------------------------------------------------------------ units
     @property

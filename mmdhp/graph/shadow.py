@@ -317,8 +317,9 @@ class AtomTable:
 
     def __init__(self) -> None:
         self.size = 0
-        self._frozen: list[tuple[np.ndarray, Reason]] = []
+        self._frozen: list[tuple[np.ndarray, Reason, str]] = []
         self._declared: list[np.ndarray] = []
+        self._safe: set[str] = set()
         self._pairs: list[np.ndarray] = []
 
     def allocate(self, count: int) -> np.ndarray:
@@ -342,11 +343,23 @@ class AtomTable:
             pairs = np.stack([keys // self.size, keys % self.size])
         self._pairs.append(pairs)
 
-    def freeze(self, atoms: np.ndarray, code: str, reason: str) -> None:
+    def freeze(
+        self, atoms: np.ndarray, code: str, reason: str, module: str = ''
+    ) -> None:
         """Forbid pruning ``atoms``; the first reason given is kept."""
         atoms = atoms[atoms >= 0]
         if atoms.size:
-            self._frozen.append((atoms, (code, reason)))
+            self._frozen.append((atoms, (code, reason), module))
+
+    def trust(self, modules: Sequence[str]) -> list[str]:
+        """The user accepts that these modules mix fewer channels.
+
+        Returns:
+            list[str]: Those of them that mix channels.
+        """
+        mixing = {m for _, (code, _), m in self._frozen if code == 'mixed'}
+        self._safe.update(modules)
+        return sorted(mixing.intersection(modules))
 
     def declare(self, atoms: np.ndarray) -> None:
         """The user vouches for what an unknown operator does to ``atoms``."""
@@ -359,7 +372,9 @@ class AtomTable:
         for atoms in self._declared:
             declared[labels[atoms]] = True
         for number in range(len(self._frozen) - 1, -1, -1):
-            atoms, (code, _) = self._frozen[number]
+            atoms, (code, _), module = self._frozen[number]
+            if code == 'mixed' and module in self._safe:
+                continue
             own = labels[atoms]
             if code in CAUTIOUS:
                 own = own[~declared[own]]

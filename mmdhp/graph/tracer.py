@@ -288,14 +288,14 @@ class Tracer:
     ) -> None:
         """Freeze every atom of the strands."""
         for strand in strands:
-            self.atoms.freeze(strand, code, reason)
+            self.atoms.freeze(strand, code, reason, self.module)
 
     def fix(
         self, strand: Strand, axes: Sequence[int], code: str, reason: str
     ) -> None:
         """Let axes keep their sizes: channels may go along others only."""
         if axes and set(varying(strand)) <= set(axes):
-            self.atoms.freeze(strand, code, reason)
+            self.freeze([strand], code, reason)
             return
         for axis in axes:
             rows = np.moveaxis(strand, axis, 0)

@@ -54,8 +54,11 @@ class Pruner(ABC):
             all; floors are rounded up. Defaults to 1.
         exclude (Sequence[str]): Name patterns of modules whose output
             channels stay. Defaults to ().
-        groups (Sequence[Sequence[str]]): Lists of name patterns of modules
-            whose output channels belong together. Defaults to ().
+        groups (Sequence[Sequence[str]]): Lists of name patterns of what
+            belongs together, see :func:`mmdhp.trace`. Defaults to ().
+        safe_norms (Sequence[str]): Name patterns of norms over channels, such
+            as layer norms, that may lose channels although their statistics
+            change. Defaults to ().
         kinds (Sequence[str]): What counts as MACs: ``'weight'`` (conv and
             linear), ``'norm'``, ``'act'``. Defaults to ``('weight', )``.
     """
@@ -71,6 +74,7 @@ class Pruner(ABC):
         divisor: int = 1,
         exclude: Sequence[str] = (),
         groups: Sequence[Sequence[str]] = (),
+        safe_norms: Sequence[str] = (),
         kinds: Sequence[str] = ('weight',),
     ) -> None:
         self.target = Target.parse(target)
@@ -81,6 +85,7 @@ class Pruner(ABC):
         self.divisor = divisor
         self.exclude = tuple(exclude)
         self.groups = tuple(tuple(patterns) for patterns in groups)
+        self.safe_norms = tuple(safe_norms)
         self.kinds = tuple(kinds)
         valid = isinstance(divisor, int) and not isinstance(divisor, bool)
         if not valid or divisor < 1:
@@ -149,6 +154,7 @@ class Pruner(ABC):
             forward=forward,
             exclude=exclude,
             groups=self.groups,
+            safe_norms=self.safe_norms,
         )
 
     def _check_reachable(self, model: nn.Module) -> None:

@@ -235,7 +235,7 @@ def _fix_group_norm(norm: Any) -> None:
     if norm.weight is not None:
         per_group = norm.num_channels // norm.num_groups
         norm.num_channels = len(norm.weight)
-        norm.num_groups = norm.num_channels // per_group
+        norm.num_groups = max(norm.num_channels // per_group, 1)
 
 
 def _fix_layer_norm(norm: Any) -> None:

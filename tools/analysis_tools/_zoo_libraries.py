@@ -1,0 +1,380 @@
+"""Which architectures the libraries hold, and how to build and call each."""
+
+import copy
+import glob
+import importlib
+import logging
+import os.path as osp
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Callable, Optional
+
+import torch
+from mmengine.config import Config
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import init_default_scope
+from torch import Tensor, nn
+
+from mmdhp.graph import call_model
+
+Shapes = tuple[tuple[int, ...], ...]
+Forward = Callable[[nn.Module, Any], Any]
+
+BATCH = 2
+_SIZES = (64, 224, 256, 384)
+_WEIGHTS = ('init_cfg', 'pretrained_cfg', 'from_pretrained')
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One architecture of a library.
+
+    Args:
+        library (str): Name of the package.
+        model (str): Type of the network or of its backbone.
+        arch (str): Its variant.
+        build (Callable): Returns the network with random weights.
+        inputs (Sequence[Shapes]): Shapes of the inputs, batch axis included,
+            to be tried in this order.
+        forward (Callable, optional): As for :func:`mmdhp.trace`.
+    """
+
+    library: str
+    model: str
+    arch: str
+    build: Callable[[], nn.Module]
+    inputs: Sequence[Shapes]
+    forward: Optional[Forward] = None
+
+    @property
+    def name(self) -> str:
+        """What ``--filter`` is matched against."""
+        return f'{self.library} {self.model} {self.arch}'.strip()
+
+
+def entries_of(library: str) -> list[Entry]:
+    """All architectures of a library, one per type and variant.
+
+    Raises:
+        ImportError: If the library, or what it needs, is not installed.
+    """
+    found: dict[str, Entry] = {}
+    for entry in LIBRARIES[library]():
+        found.setdefault(entry.name, entry)
+    return list(found.values())
+
+
+def images(*sizes: int, channels: int = 3) -> list[Shapes]:
+    """Shapes of square images."""
+    return [((BATCH, channels, size, size),) for size in sizes]
+
+
+# ------------------------------------------------------------------ OpenMMLab
+def configs_of(library: str) -> Iterator[tuple[str, Config]]:
+    """Name and content of the configs with a model that a library ships."""
+    root = osp.dirname(importlib.import_module(library).__file__ or '')
+    pattern = osp.join(root, '.mim', 'configs', '[!_]*', '*.py')
+    for path in sorted(glob.glob(pattern)):
+        try:
+            config = Config.fromfile(path)
+        except Exception as error:  # configs of a release can be broken
+            logging.getLogger(__name__).info('%s: %s', path, error)
+            continue
+        if isinstance(config.get('model'), dict):
+            yield osp.relpath(path, osp.dirname(osp.dirname(path))), config
+
+
+def without_weights(config: Any) -> Any:
+    """A copy of a config that names no checkpoint anywhere."""
+    if isinstance(config, Mapping):
+        return {
+            key: without_weights(value)
+            for key, value in config.items()
+            if key not in _WEIGHTS and not str(key).endswith('pretrained')
+        }
+    if isinstance(config, (list, tuple)):
+        return type(config)(map(without_weights, config))
+    return copy.deepcopy(config)
+
+
+def builder(library: str, config: Mapping[str, Any]) -> Callable:
+    """Build a network of a config by the registry of a library."""
+
+    def build() -> nn.Module:
+        init_default_scope(library)
+        registry = importlib.import_module(f'{library}.registry').MODELS
+        model = registry.build(without_weights(config))
+        return revert_sync_batchnorm(model)
+
+    return build
+
+
+def variant(config: Mapping[str, Any], keys: Iterable[str]) -> str:
+    """What tells two networks of one type apart."""
+    values = [config[key] for key in keys if config.get(key) is not None]
+    values = ['custom' if isinstance(v, Mapping) else v for v in values]
+    return '-'.join(map(str, values))
+
+
+# ----------------------------------------------------------------- MMPretrain
+_ARCH = ('arch', 'depth', 'num_layers')
+_VISION = ('backbone', 'vision_backbone', 'vision_encoder', 'visual_encoder')
+
+
+def mmpretrain_entries() -> Iterator[Entry]:
+    """Classifiers as a whole; of other models the vision backbone."""
+    importlib.import_module('mmpretrain.models')
+    later = []
+    for _, config in configs_of('mmpretrain'):
+        model = config.model
+        if model.get('type') == 'ImageClassifier':
+            yield _mmpretrain_entry(model.backbone, model)
+            continue
+        nets = [model[key] for key in _VISION if key in model]
+        later += [
+            _mmpretrain_entry(net, net)
+            for net in nets
+            if isinstance(net, Mapping) and 'type' in net
+        ]
+    yield from later
+
+
+def _mmpretrain_entry(backbone: Any, network: Any) -> Entry:
+    arch = variant(backbone, _ARCH)
+    if 'arch' not in backbone:
+        arch = '-'.join(
+            filter(None, [arch, variant(backbone, ['embed_dims'])])
+        )
+    own = backbone.get('img_size')
+    own = own[0] if isinstance(own, (list, tuple)) else own
+    sizes = dict.fromkeys([64, own, *_SIZES] if own else _SIZES)
+    channels = backbone.get('in_channels', 3)
+    shapes = images(*sizes, channels=channels) + images(32, channels=1)
+    name = str(backbone['type']).rpartition('.')[2]
+    return Entry(
+        'mmpretrain', name, arch, builder('mmpretrain', network), shapes
+    )
+
+
+# --------------------------------------------------------------------- MMagic
+_EDITORS = ('generator', 'backbone', 'encdec', 'unet', 'refiner')
+_VARIANTS = (
+    'upscale_factor',
+    'scale',
+    'out_size',
+    'output_scale',
+    'image_size',
+)
+_NOISE = (100, 120, 128, 256, 512, 1024)
+
+
+def mmagic_entries() -> Iterator[Entry]:
+    """The networks that make images, video frames or mattes."""
+    importlib.import_module('mmagic.models')
+    for _, config in configs_of('mmagic'):
+        for key in _EDITORS:
+            network = config.model.get(key)
+            if not isinstance(network, Mapping) or 'type' not in network:
+                continue
+            if 'num_classes' in config.model:  # MMagic hands it down, too
+                classes = config.model.num_classes
+                network = {'num_classes': classes, **network}
+            yield _mmagic_entry(network)
+
+
+def _mmagic_entry(network: Mapping[str, Any]) -> Entry:
+    parts = [
+        network[key]['type']
+        for key in ('encoder', 'decoder')
+        if isinstance(network.get(key), Mapping)
+    ]
+    name = str(network['type']).rpartition('.')[2]
+    shapes, forward = _CALLS.get(name, (_editing_shapes(network), None))
+    return Entry(
+        'mmagic',
+        name,
+        '-'.join(filter(None, [*parts, variant(network, _VARIANTS)])),
+        builder('mmagic', network),
+        shapes,
+        forward,
+    )
+
+
+def _editing_shapes(network: Mapping[str, Any]) -> list[Shapes]:
+    """Images, masked images, frames, noise, images at a time step."""
+    shapes = []
+    for size in (64, 256, 16):
+        for channels in (3, 4, 5, 6, 1):
+            shapes += images(size, channels=channels)
+        image = (BATCH, 3, size, size)
+        matte = (BATCH, 1, size, size)
+        shapes += [(image, image), (image, (BATCH,))]
+        shapes += [((BATCH, 4, size, size), matte)]
+        shapes += [
+            ((BATCH, frames, 3, size, size),) for frames in (2, 3, 4, 5, 7)
+        ]
+    points = (BATCH, 48, 2)
+    shapes.append(((BATCH, 3, 64, 64), points, points))
+    own = [network.get(key) for key in ('noise_size', 'style_channels')]
+    for width in filter(None, [*own, *_NOISE]):
+        shapes += [((BATCH, width),), ((BATCH, width), (BATCH,))]
+    return shapes
+
+
+def _with_textures(model: nn.Module, inputs: Any) -> Any:
+    """TTSR takes what its transformer found at three scales as a list."""
+    image, attention, *textures = inputs
+    return model(image, attention, textures)
+
+
+# Networks whose calls follow no pattern.
+_CALLS: dict[str, tuple[list[Shapes], Forward]] = {
+    'TTSRNet': (
+        [
+            (
+                (BATCH, 3, 16, 16),
+                (BATCH, 1, 16, 16),
+                (BATCH, 256, 16, 16),
+                (BATCH, 128, 32, 32),
+                (BATCH, 64, 64, 64),
+            )
+        ],
+        _with_textures,
+    ),
+    'DICNet': (images(16), call_model),
+}
+
+
+# ---------------------------------------------------------------- MMDetection
+def mmdet_entries() -> Iterator[Entry]:
+    """One detector per type: of its configs the plainest."""
+    importlib.import_module('mmdet.models')
+    plainest: dict[str, tuple[tuple, Any]] = {}
+    for name, config in configs_of('mmdet'):
+        kind = str(config.model.get('type')).rpartition('.')[2]
+        rank = _plainness(kind, name)
+        if kind not in plainest or rank < plainest[kind][0]:
+            plainest[kind] = (rank, config.model)
+    for kind, (_, model) in plainest.items():
+        backbone = (model.get('detector') or model).get('backbone') or {}
+        arch = variant(backbone, ('type', *_ARCH))
+        build = builder('mmdet', model)
+        shapes = images(64, 128, 320, 640)
+        yield Entry('mmdet', kind, arch, build, shapes, detector_forward)
+
+
+def _plainness(kind: str, path: str) -> tuple:
+    folder, name = osp.split(path)
+    same = re.sub(r'\W|_', '', folder) == kind.lower()
+    return (not same, 'r50' not in name, len(name), name)
+
+
+def detector_forward(model: nn.Module, inputs: Any) -> Any:
+    """Run a detector from images to the raw outputs of its heads."""
+    (batch,) = inputs
+    structures = importlib.import_module('mmdet.structures')
+    size = tuple(batch.shape[-2:])
+    meta = dict(
+        img_shape=size,
+        ori_shape=size,
+        pad_shape=size,
+        batch_input_shape=size,
+        scale_factor=(1.0, 1.0),
+    )
+    samples = [structures.DetDataSample(metainfo=meta) for _ in batch]
+    return model(batch, samples, mode='tensor')
+
+
+# ---------------------------------------------------------------- torchvision
+def torchvision_entries() -> Iterator[Entry]:
+    """Everything that ``torchvision.models`` lists, quantised copies aside."""
+    models = importlib.import_module('torchvision.models')
+    for name in models.list_models():
+        if name.startswith('quantized_'):
+            continue
+        module = models.get_model_builder(name).__module__
+        _, _, place = module.partition('torchvision.models.')
+        area, _, kind = place.rpartition('.')
+        yield Entry(
+            'torchvision',
+            kind,
+            name,
+            _torchvision_builder(models, name),
+            _torchvision_shapes(area, kind),
+            _torchvision_forward(area, kind),
+        )
+
+
+def _torchvision_builder(models: Any, name: str) -> Callable:
+    def build() -> nn.Module:
+        # densely supervised models add a head unless told otherwise
+        options = dict(weights=None)
+        for extra in (dict(weights_backbone=None), {}):
+            try:
+                return models.get_model(name, **options, **extra)
+            except (TypeError, ValueError):
+                if not extra:
+                    raise
+        raise AssertionError
+
+    return build
+
+
+def _torchvision_shapes(area: str, kind: str) -> list[Shapes]:
+    if area == 'video':
+        return [
+            ((BATCH, 3, frames, size, size),)
+            for size in (64, 112, 224)
+            for frames in (8, 16)
+        ]
+    if area == 'optical_flow':
+        pair = [shape * 2 for shape in images(128, 256)]
+        return pair
+    return images(64, 75, *_SIZES[1:], 320)
+
+
+def _torchvision_forward(area: str, kind: str) -> Optional[Forward]:
+    if area != 'detection':
+        return None
+    if kind.endswith('rcnn') or kind.endswith('_rcnn'):
+        return two_stage_forward
+    return one_stage_forward
+
+
+def one_stage_forward(model: Any, inputs: Any) -> Any:
+    """Backbone and head, without anchors, scores and suppression."""
+    features = model.backbone(*inputs)
+    if isinstance(features, Tensor):
+        features = {'0': features}
+    return model.head(list(features.values()))
+
+
+def two_stage_forward(model: Any, inputs: Any) -> Any:
+    """Backbone, proposal head, and all region heads on two fixed boxes."""
+    (batch,) = inputs
+    features = model.backbone(batch)
+    height, width = batch.shape[-2:]
+    box = torch.tensor(
+        [[1.0, 2.0, width - 9.0, height - 5.0], [5.0, 3.0, 33.0, 40.0]]
+    )
+    boxes, sizes = [box] * len(batch), [(height, width)] * len(batch)
+    outputs = [model.rpn.head(list(features.values()))]
+    heads = model.roi_heads
+    pooled = heads.box_head(heads.box_roi_pool(features, boxes, sizes))
+    outputs.append(heads.box_predictor(pooled))
+    for task in ('mask', 'keypoint'):
+        pool = getattr(heads, f'{task}_roi_pool', None)
+        if pool is not None:
+            pooled = pool(features, boxes, sizes)
+            pooled = getattr(heads, f'{task}_head')(pooled)
+            outputs.append(getattr(heads, f'{task}_predictor')(pooled))
+    return outputs
+
+
+LIBRARIES: dict[str, Callable[[], Iterator[Entry]]] = {
+    'mmpretrain': mmpretrain_entries,
+    'mmagic': mmagic_entries,
+    'mmdet': mmdet_entries,
+    'torchvision': torchvision_entries,
+}

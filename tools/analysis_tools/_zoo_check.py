@@ -51,9 +51,7 @@ def examine(entry: Entry, settings: Settings) -> Iterator[dict[str, Any]]:
     """
     torch.manual_seed(settings.seed)
     yield dict(stage='build')
-    model = entry.build().eval()
-    parameters = sum(p.numel() for p in model.parameters())
-    yield dict(stage='run', parameters=parameters)
+    parameters = size_of(entry)
     if parameters > settings.max_params:
         yield dict(
             status='skipped',
@@ -61,6 +59,9 @@ def examine(entry: Entry, settings: Settings) -> Iterator[dict[str, Any]]:
             f'--max-params {settings.max_params / 1e6:.0f} M',
         )
         return
+    model = entry.build().eval()
+    parameters = sum(p.numel() for p in model.parameters())
+    yield dict(stage='run', parameters=parameters)
     randomise(model)
     inputs = accepted_inputs(entry, model)
     calibrate(entry, model, inputs)
@@ -98,6 +99,16 @@ def proof(
     else:
         yield dict(macs_counted=counted, effect=effect(before, after))
     yield dict(status='unverified' if problem else 'verified', problem=problem)
+
+
+def size_of(entry: Entry) -> int:
+    """Number of parameters, without memory for them if possible."""
+    try:
+        with torch.device('meta'):
+            model = entry.build()
+    except Exception:  # its code looks at values
+        model = entry.build()
+    return sum(p.numel() for p in model.parameters())
 
 
 def facts(graph: mmdhp.ChannelGraph, keep: Tensor) -> dict[str, Any]:

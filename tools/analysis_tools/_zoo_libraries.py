@@ -1,8 +1,10 @@
 """Which architectures the libraries hold, and how to build and call each."""
 
 import copy
+import functools
 import glob
 import importlib
+import inspect
 import logging
 import os.path as osp
 import re
@@ -54,7 +56,7 @@ class Entry:
 
 
 def entries_of(library: str) -> list[Entry]:
-    """All architectures of a library, one per type and variant.
+    """All architectures of a library, one per type and variant, by name.
 
     Raises:
         ImportError: If the library, or what it needs, is not installed.
@@ -62,7 +64,13 @@ def entries_of(library: str) -> list[Entry]:
     found: dict[str, Entry] = {}
     for entry in LIBRARIES[library]():
         found.setdefault(entry.name, entry)
-    return list(found.values())
+    return sorted(found.values(), key=_alphabetically)
+
+
+def _alphabetically(entry: Entry) -> list[Any]:
+    """Letters without case, numbers by value."""
+    parts = re.split(r'(\d+)', f'{entry.model} {entry.arch}'.lower())
+    return [int(part) if part.isdigit() else part for part in parts]
 
 
 def images(*sizes: int, channels: int = 3) -> list[Shapes]:
@@ -72,10 +80,13 @@ def images(*sizes: int, channels: int = 3) -> list[Shapes]:
 
 # ------------------------------------------------------------------ OpenMMLab
 def configs_of(library: str) -> Iterator[tuple[str, Config]]:
-    """Name and content of the configs with a model that a library ships."""
+    """Configs with a model that a library ships; short names first.
+
+    Of several with one architecture, the first is the plainest.
+    """
     root = osp.dirname(importlib.import_module(library).__file__ or '')
     pattern = osp.join(root, '.mim', 'configs', '[!_]*', '*.py')
-    for path in sorted(glob.glob(pattern)):
+    for path in sorted(glob.glob(pattern), key=lambda p: (len(p), p)):
         try:
             config = Config.fromfile(path)
         except Exception as error:  # configs of a release can be broken
@@ -250,40 +261,32 @@ _CALLS: dict[str, tuple[list[Shapes], Forward]] = {
 def mmdet_entries() -> Iterator[Entry]:
     """One detector per type: of its configs the plainest."""
     importlib.import_module('mmdet.models')
-    plainest: dict[str, tuple[tuple, Any]] = {}
-    for name, config in configs_of('mmdet'):
-        kind = str(config.model.get('type')).rpartition('.')[2]
-        rank = _plainness(kind, name)
-        if kind not in plainest or rank < plainest[kind][0]:
-            plainest[kind] = (rank, config.model)
-    for kind, (_, model) in plainest.items():
+    found: dict[str, Entry] = {}
+    for _, config in sorted(configs_of('mmdet'), key=_plainness):
+        model = config.model
+        kind = str(model.get('type')).rpartition('.')[2]
         backbone = (model.get('detector') or model).get('backbone') or {}
         arch = variant(backbone, ('type', *_ARCH))
         build = builder('mmdet', model)
         shapes = images(64, 128, 320, 640)
-        yield Entry('mmdet', kind, arch, build, shapes, detector_forward)
+        entry = Entry('mmdet', kind, arch, build, shapes, detector_forward)
+        found.setdefault(kind, entry)
+    yield from found.values()
 
 
-def _plainness(kind: str, path: str) -> tuple:
-    folder, name = osp.split(path)
-    same = re.sub(r'\W|_', '', folder) == kind.lower()
-    return (not same, 'r50' not in name, len(name), name)
+def _plainness(found: tuple[str, Config]) -> tuple[bool, bool, int]:
+    """Whether a folder has another subject, a file another depth."""
+    folder, name = osp.split(found[0])
+    kind = str(found[1].model.get('type')).rpartition('.')[2].lower()
+    own = re.sub(r'\W|_', '', folder) == kind
+    return (not own, 'r50' not in name, len(name))
 
 
 def detector_forward(model: nn.Module, inputs: Any) -> Any:
     """Run a detector from images to the raw outputs of its heads."""
     (batch,) = inputs
-    structures = importlib.import_module('mmdet.structures')
-    size = tuple(batch.shape[-2:])
-    meta = dict(
-        img_shape=size,
-        ori_shape=size,
-        pad_shape=size,
-        batch_input_shape=size,
-        scale_factor=(1.0, 1.0),
-    )
-    samples = [structures.DetDataSample(metainfo=meta) for _ in batch]
-    return model(batch, samples, mode='tensor')
+    engine = importlib.import_module('mmdhp.engine.model_forward')
+    return engine.run_model(model, batch)
 
 
 # ---------------------------------------------------------------- torchvision
@@ -301,27 +304,18 @@ def torchvision_entries() -> Iterator[Entry]:
             kind,
             name,
             _torchvision_builder(models, name),
-            _torchvision_shapes(area, kind),
+            _torchvision_shapes(area),
             _torchvision_forward(area, kind),
         )
 
 
 def _torchvision_builder(models: Any, name: str) -> Callable:
-    def build() -> nn.Module:
-        # densely supervised models add a head unless told otherwise
-        options = dict(weights=None)
-        for extra in (dict(weights_backbone=None), {}):
-            try:
-                return models.get_model(name, **options, **extra)
-            except (TypeError, ValueError):
-                if not extra:
-                    raise
-        raise AssertionError
-
-    return build
+    kind = inspect.signature(models.get_model_builder(name)).parameters
+    weights = [key for key in kind if key.startswith('weights')]
+    return functools.partial(models.get_model, name, **dict.fromkeys(weights))
 
 
-def _torchvision_shapes(area: str, kind: str) -> list[Shapes]:
+def _torchvision_shapes(area: str) -> list[Shapes]:
     if area == 'video':
         return [
             ((BATCH, 3, frames, size, size),)
@@ -329,17 +323,14 @@ def _torchvision_shapes(area: str, kind: str) -> list[Shapes]:
             for frames in (8, 16)
         ]
     if area == 'optical_flow':
-        pair = [shape * 2 for shape in images(128, 256)]
-        return pair
+        return [shape * 2 for shape in images(128, 256)]
     return images(64, 75, *_SIZES[1:], 320)
 
 
 def _torchvision_forward(area: str, kind: str) -> Optional[Forward]:
     if area != 'detection':
         return None
-    if kind.endswith('rcnn') or kind.endswith('_rcnn'):
-        return two_stage_forward
-    return one_stage_forward
+    return two_stage_forward if 'rcnn' in kind else one_stage_forward
 
 
 def one_stage_forward(model: Any, inputs: Any) -> Any:

@@ -43,23 +43,36 @@ def isolated(
     sender.close()
     found: dict[str, Any] = {}
     try:
-        while True:
-            if tick is not None:
-                tick()
-            if receiver.poll(_POLL):
-                found.update(receiver.recv())
-            elif time.monotonic() - start > timeout:
-                found.update(failure(f'no end after {timeout:g} s', found))
-                break
+        _collect(receiver, found, start + timeout, tick)
     except EOFError:  # it ended
         pass
+    except TimeoutError:
+        found.update(failure(f'no end after {timeout:g} s', found))
+        process.kill()
+    except BaseException:  # such as an interrupt by the user
+        process.kill()
+        raise
     finally:
-        process.kill() if found.get('status') == 'failed' else None
         process.join()
         receiver.close()
     if 'status' not in found:
         found.update(failure(_death(process.exitcode), found))
     return found
+
+
+def _collect(
+    receiver: Connection,
+    found: dict[str, Any],
+    deadline: float,
+    tick: Optional[Callable[[], None]],
+) -> None:
+    """Update ``found`` until the other end closes or time is over."""
+    while time.monotonic() < deadline:
+        if tick is not None:
+            tick()
+        if receiver.poll(_POLL):
+            found.update(receiver.recv())
+    raise TimeoutError
 
 
 def failure(problem: str, found: dict[str, Any]) -> dict[str, Any]:

@@ -248,6 +248,22 @@ def about(args: argparse.Namespace) -> dict[str, Any]:
     return dict(versions=versions, options=options)
 
 
+def examine_all(args: argparse.Namespace, record: Record) -> int:
+    """Run library by library, or only list; return how many there were."""
+    examined = 0
+    for library, entries in available(args, record):
+        examined += len(entries)
+        if args.list:
+            print('\n'.join(entry.name for entry in entries))
+        elif entries:
+            run(library, entries, args, record)
+            rows = record.of(library)
+            print(f'{text_table(rows)}\n\n{summary(library, rows)}\n')
+    if not args.list:
+        record.write()
+    return examined
+
+
 def main() -> None:
     """Run, print, write."""
     args = parse_args()
@@ -255,22 +271,16 @@ def main() -> None:
     record = Record(args.json, about(args))
     if args.resume:
         record.resume()
-    examined = 0
-    for library, entries in available(args, record):
-        examined += len(entries)
-        if args.list:
-            print('\n'.join(entry.name for entry in entries))
-            continue
-        if entries:
-            run(library, entries, args, record)
-            rows = record.of(library)
-            print(f'{text_table(rows)}\n\n{summary(library, rows)}\n')
+    try:
+        examined = examine_all(args, record)
+    except KeyboardInterrupt:
+        hint = f'; --resume goes on from {args.json}' if args.json else ''
+        raise SystemExit(f'interrupted{hint}') from None
     if not examined and not record.unavailable:
         raise SystemExit(
             f'error: --filter {args.filter!r} matches no architecture; '
             '--list shows all names.'
         )
-    record.write()
     if args.markdown and not args.list:
         paste(args.markdown, markdown(record))
     wrong = problems(record.rows)

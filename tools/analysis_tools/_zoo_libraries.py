@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
@@ -25,7 +25,7 @@ Forward = Callable[[nn.Module, Any], Any]
 
 BATCH = 2
 _SIZES = (64, 224, 256, 384)
-_WEIGHTS = ('init_cfg', 'pretrained_cfg', 'from_pretrained')
+_WEIGHTS = re.compile(r'^init_cfg$|pretrained(_cfg)?$|_ckpt$')
 
 
 @dataclass(frozen=True)
@@ -99,11 +99,12 @@ def configs_of(library: str) -> Iterator[tuple[str, Config]]:
 def without_weights(config: Any) -> Any:
     """A copy of a config that names no checkpoint anywhere."""
     if isinstance(config, Mapping):
-        return {
+        kept = {
             key: without_weights(value)
             for key, value in config.items()
-            if key not in _WEIGHTS and not str(key).endswith('pretrained')
+            if not _WEIGHTS.search(str(key))
         }
+        return ConfigDict(kept)
     if isinstance(config, (list, tuple)):
         return type(config)(map(without_weights, config))
     return copy.deepcopy(config)
@@ -264,11 +265,13 @@ def mmdet_entries() -> Iterator[Entry]:
     found: dict[str, Entry] = {}
     for _, config in sorted(configs_of('mmdet'), key=_plainness):
         model = config.model
+        if 'backbone' not in model:  # a tracker around a detector
+            continue
         kind = str(model.get('type')).rpartition('.')[2]
-        backbone = (model.get('detector') or model).get('backbone') or {}
-        arch = variant(backbone, ('type', *_ARCH))
+        arch = variant(model.backbone, ('type', *_ARCH))
+        arch = arch.rpartition('.')[2]
         build = builder('mmdet', model)
-        shapes = images(64, 128, 320, 640)
+        shapes = [*images(64, 128, 320, 640), ((BATCH, 3, 256, 128),)]
         entry = Entry('mmdet', kind, arch, build, shapes, detector_forward)
         found.setdefault(kind, entry)
     yield from found.values()

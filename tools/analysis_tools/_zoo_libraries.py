@@ -25,7 +25,10 @@ Forward = Callable[[nn.Module, Any], Any]
 
 BATCH = 2
 _SIZES = (64, 224, 256, 384)
-_WEIGHTS = re.compile(r'^init_cfg$|pretrained(_cfg)?$|_ckpt$')
+# Neither checkpoints nor what happens to images before the network.
+_LEFT_OUT = re.compile(
+    r'^(init_cfg|data_preprocessor)$|pretrained(_cfg)?$|_ckpt$'
+)
 
 
 @dataclass(frozen=True)
@@ -96,17 +99,17 @@ def configs_of(library: str) -> Iterator[tuple[str, Config]]:
             yield osp.relpath(path, osp.dirname(osp.dirname(path))), config
 
 
-def without_weights(config: Any) -> Any:
-    """A copy of a config that names no checkpoint anywhere."""
+def bare(config: Any) -> Any:
+    """A copy of a config with nothing but the architecture."""
     if isinstance(config, Mapping):
         kept = {
-            key: without_weights(value)
+            key: bare(value)
             for key, value in config.items()
-            if not _WEIGHTS.search(str(key))
+            if not _LEFT_OUT.search(str(key))
         }
         return ConfigDict(kept)
     if isinstance(config, (list, tuple)):
-        return type(config)(map(without_weights, config))
+        return type(config)(map(bare, config))
     return copy.deepcopy(config)
 
 
@@ -116,7 +119,7 @@ def builder(library: str, config: Mapping[str, Any]) -> Callable:
     def build() -> nn.Module:
         init_default_scope(library)
         registry = importlib.import_module(f'{library}.registry').MODELS
-        model = registry.build(without_weights(config))
+        model = registry.build(bare(config))
         return revert_sync_batchnorm(model)
 
     return build
@@ -259,6 +262,9 @@ _CALLS: dict[str, tuple[list[Shapes], Forward]] = {
 
 
 # ---------------------------------------------------------------- MMDetection
+_PROPOSALS = 16  # a small image's share of the usual thousand
+
+
 def mmdet_entries() -> Iterator[Entry]:
     """One detector per type: of its configs the plainest."""
     importlib.import_module('mmdet.models')
@@ -267,6 +273,8 @@ def mmdet_entries() -> Iterator[Entry]:
         model = config.model
         if 'backbone' not in model:  # a tracker around a detector
             continue
+        if 'rpn' in (model.get('test_cfg') or {}):
+            model.test_cfg.rpn.max_per_img = _PROPOSALS
         kind = str(model.get('type')).rpartition('.')[2]
         arch = variant(model.backbone, ('type', *_ARCH))
         arch = arch.rpartition('.')[2]

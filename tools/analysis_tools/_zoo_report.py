@@ -51,11 +51,13 @@ def cells(row: Row) -> list[str]:
 
 
 def difference(row: Row) -> str:
-    """How masked and shrunk outputs compare."""
+    """How masked and shrunk outputs compare; a star for float64."""
     if 'difference' not in row:
         return row['status'] if row.get('traced') else '-'
     text = _number(row, 'difference', '.0e', missing='infinite')
-    return text if row['status'] == 'verified' else f'WRONG {text}'
+    if row['status'] != 'verified':
+        return f'WRONG {text}'
+    return f'{text}*' if row.get('precision') == 'float64' else text
 
 
 def equal(row: Row) -> str:

@@ -273,7 +273,7 @@ def mmdet_entries() -> Iterator[Entry]:
         model = config.model
         if 'backbone' not in model:  # a tracker around a detector
             continue
-        if 'rpn' in (model.get('test_cfg') or {}):
+        if (model.get('test_cfg') or {}).get('rpn'):
             model.test_cfg.rpn.max_per_img = _PROPOSALS
         kind = str(model.get('type')).rpartition('.')[2]
         arch = variant(model.backbone, ('type', *_ARCH))

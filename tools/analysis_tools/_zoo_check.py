@@ -13,6 +13,7 @@ from _zoo_process import brief
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
+from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -21,6 +22,7 @@ from mmdhp.graph import call_model
 
 TOLERANCE = 1e-4  # relative, of float32 arithmetic
 _LEFT_OUT = ('output', 'single')
+_POWER_ITERATIONS = 10
 # Products of two activations: nobody's weight, so no layer's cost.
 _ATTENTION = ('bmm', 'baddbmm', 'scaled_dot_product')
 
@@ -65,7 +67,6 @@ def examine(entry: Entry, settings: Settings) -> Iterator[dict[str, Any]]:
     yield dict(stage='run', parameters=parameters)
     randomise(model)
     inputs = accepted_inputs(entry, model)
-    calibrate(entry, model, inputs)
     yield dict(stage='trace', input=[list(x.shape) for x in inputs])
     start = time.process_time()
     graph = mmdhp.trace(model, inputs, forward=entry.forward)
@@ -212,6 +213,16 @@ def randomise(model: nn.Module) -> None:
             parameter.normal_(0, 0.3)
         elif low == high:
             parameter.mul_(torch.empty_like(parameter).uniform_(0.5, 1.5))
+    settle_spectral_norms(model)
+
+
+def settle_spectral_norms(model: nn.Module) -> None:
+    """Let them know their weights, in place; unsettled, they amplify."""
+    for module in model.modules():
+        for hook in module._forward_pre_hooks.values():
+            if isinstance(hook, SpectralNorm):
+                for _ in range(_POWER_ITERATIONS):
+                    hook.compute_weight(module, do_power_iteration=True)
 
 
 @torch.no_grad()
@@ -230,15 +241,18 @@ def calibrate(entry: Entry, model: nn.Module, inputs: Any) -> None:
         call_model(model, inputs, entry.forward)
     except ValueError:  # one value per channel has no variance
         pass
-    for norm, momentum in zip(norms, saved):
-        norm.eval()
-        norm.momentum = momentum
-        norm.running_var += 0.1 * norm.running_var.mean() + 1e-3
+    finally:
+        for norm, momentum in zip(norms, saved):
+            norm.eval()
+            norm.momentum = momentum
+            norm.running_var += 0.1 * norm.running_var.mean() + 1e-3
 
 
 # ------------------------------------------------------------------------ run
 def accepted_inputs(entry: Entry, model: nn.Module) -> tuple[Tensor, ...]:
     """Random inputs of the first shapes that the network runs on.
+
+    Its batch norms are calibrated to them, in place.
 
     Raises:
         ValueError: If there are none; with the reasons.
@@ -266,6 +280,7 @@ def make_inputs(shapes: Shapes) -> tuple[Tensor, ...]:
 def refusal(entry: Entry, model: nn.Module, inputs: Any) -> Optional[str]:
     """Why a network does not run on some inputs; None if it does."""
     try:
+        calibrate(entry, model, inputs)
         found = leaves(entry, model, inputs)
     except Exception as error:  # anything that a foreign forward may raise
         return brief(error)
@@ -279,7 +294,8 @@ def refusal(entry: Entry, model: nn.Module, inputs: Any) -> Optional[str]:
 
 @torch.no_grad()
 def leaves(entry: Entry, model: nn.Module, inputs: Any) -> list[Tensor]:
-    """All tensors that the network returns."""
+    """All tensors that the network returns; the same noise at each call."""
+    torch.manual_seed(0)
     found = tree_leaves(call_model(model, inputs, entry.forward))
     return [leaf for leaf in found if isinstance(leaf, Tensor)]
 

@@ -243,8 +243,16 @@ def _with_textures(model: nn.Module, inputs: Any) -> Any:
     return model(image, attention, textures)
 
 
+def _with_label(model: nn.Module, inputs: Any) -> Any:
+    """Generators that do not take the label behind the noise."""
+    noise, label = inputs
+    return model(noise, label=label)
+
+
+_LABELLED = [((BATCH, width), (BATCH,)) for width in _NOISE]
+
 # Networks whose calls follow no pattern.
-_CALLS: dict[str, tuple[list[Shapes], Forward]] = {
+_CALLS: dict[str, tuple[Sequence[Shapes], Forward]] = {
     'TTSRNet': (
         [
             (
@@ -258,6 +266,8 @@ _CALLS: dict[str, tuple[list[Shapes], Forward]] = {
         _with_textures,
     ),
     'DICNet': (images(16), call_model),
+    'SAGANGenerator': (_LABELLED, _with_label),
+    'SNGANGenerator': (_LABELLED, _with_label),
 }
 
 

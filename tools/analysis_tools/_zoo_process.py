@@ -3,6 +3,7 @@
 import contextlib
 import faulthandler
 import multiprocessing
+import os
 import resource
 import signal
 import time
@@ -86,6 +87,9 @@ def _report(
 ) -> None:
     """Send facts until there are no more; the last may be an error."""
     faulthandler.disable()
+    with open(os.devnull, 'w') as nowhere:  # libraries like to print
+        os.dup2(nowhere.fileno(), 1)
+        os.dup2(nowhere.fileno(), 2)
     limit = int(max_memory)
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     _volunteer()

@@ -55,6 +55,9 @@ def test_lists_groups_shares_and_reasons(config, tmp_path):
     assert reasons['head.fc'] == 'output'
     assert f'{len(names)} groups can be pruned' in done.stdout
     assert 'head.fc (7) [output]: its channels are an output' in done.stdout
+    assert '[output] They are what the model returns' in done.stdout
+    assert 'What helps: Build the constant as a parameter' in done.stdout
+    assert set(found['reasons']) == set(reasons.values())
     assert 'backbone.stem.1.running_mean axis 0' in done.stdout
 
 

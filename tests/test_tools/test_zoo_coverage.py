@@ -38,6 +38,9 @@ class Plain(nn.Module):
         self.scale = nn.Parameter(torch.zeros(8, 1, 1))
         self.head = nn.Conv2d(8, 5, 3)
 
+    def train(self, mode=True):
+        super().train(mode)  # returns nothing, as OpenMMLab's backbones
+
     def forward(self, x):
         return self.head(self.norm(self.stem(x)) * self.scale)
 
@@ -222,7 +225,9 @@ def test_a_missing_library_is_told(monkeypatch, capsys):
 def test_earlier_rows_are_taken_over(tmp_path):
     path = str(tmp_path / 'rows.json')
     row = dict(library='toys', model='Plain', arch='1', status='verified')
-    _zoo_report.Record(path, dict(options=dict(seed=0))).add(row)
+    earlier = _zoo_report.Record(path, dict(options=dict(seed=0)))
+    earlier.add(row)
+    earlier.add({**row, 'arch': '2', 'status': 'failed'})
     record = _zoo_report.Record(path, dict(options=dict(seed=0)))
     record.resume()
     assert record.find('toys', 'Plain', '1') == row

@@ -62,7 +62,8 @@ def examine(entry: Entry, settings: Settings) -> Iterator[dict[str, Any]]:
             f'--max-params {settings.max_params / 1e6:.0f} M',
         )
         return
-    model = entry.build().eval()
+    model = entry.build()
+    model.eval()  # OpenMMLab's backbones return nothing here
     parameters = sum(p.numel() for p in model.parameters())
     yield dict(stage='run', parameters=parameters)
     randomise(model)

@@ -141,7 +141,7 @@ class Record:
         self.unavailable: dict[str, str] = {}
 
     def resume(self) -> None:
-        """Take over the rows of an earlier run with the same file.
+        """Take over the rows of an earlier run, failed ones excepted.
 
         Raises:
             SystemExit: If that run had other options or versions.
@@ -156,7 +156,7 @@ class Record:
                 f'this one has {self.about}. Give another --json, or leave '
                 '--resume out.'
             )
-        self.rows = earlier['rows']
+        self.rows = [r for r in earlier['rows'] if r['status'] != 'failed']
 
     def find(self, library: str, model: str, arch: str) -> Optional[Row]:
         """The row of an architecture, if there is one."""

@@ -6,6 +6,7 @@ Exits with 1 if nothing can be pruned.
 """
 
 import argparse
+import functools
 import json
 import os.path as osp
 import sys
@@ -19,7 +20,9 @@ from mmengine.runner import CheckpointLoader
 from torch import nn
 
 import mmdhp
+from mmdhp.engine.model_forward import run_model
 from mmdhp.engine.report import table
+from mmdhp.graph.reasons import REASONS
 
 sys.path.insert(0, osp.dirname(osp.dirname(osp.abspath(__file__))))
 from _common import check_checkpoint, clear_errors  # noqa: E402
@@ -145,6 +148,10 @@ def _describe(graph: mmdhp.ChannelGraph) -> dict[str, Any]:
             }
             for group in graph.frozen
         ],
+        'reasons': {
+            code: REASONS[code]._asdict()
+            for code in dict.fromkeys(group.code for group in graph.frozen)
+        },
         'unused': graph.unused,
     }
 
@@ -160,7 +167,12 @@ def show(found: dict[str, Any], members: bool) -> None:
                 print(f'  {member["parameter"]} axis {member["axis"]}')
     print(f'\n{len(frozen)} keep their width')
     for group in frozen:
-        print(frozen_line(group))
+        print(
+            f'  {group["name"]} ({group["channels"]}) [{group["code"]}]: '
+            f'{group["reason"]}'
+        )
+    for code, known in found['reasons'].items():
+        print(f'\n[{code}] {known["meaning"]}\n  What helps: {known["fix"]}')
     if found['unused']:
         names = ', '.join(found['unused'])
         print(f'\nnot reached by the forward pass: {names}')
@@ -186,14 +198,6 @@ def group_table(found: dict[str, Any]) -> str:
     return table(rows, header)
 
 
-def frozen_line(group: dict[str, Any]) -> str:
-    """What keeps its width, and why."""
-    return (
-        f'  {group["name"]} ({group["channels"]}) [{group["code"]}]: '
-        f'{group["reason"]}'
-    )
-
-
 def cost_line(found: dict[str, Any]) -> str:
     """MACs and parameters, and their shares of those in the config."""
     text = (
@@ -217,15 +221,17 @@ def main() -> None:
     cfg = Config.fromfile(args.config)
     shape = input_shape(cfg, args.input_shape)
     init_default_scope(cfg.get('default_scope', 'mmengine'))
+    trace = functools.partial(
+        mmdhp.trace, forward=run_model, exclude=args.exclude
+    )
     with clear_errors():
         model = MODELS.build(cfg.model)
         inputs = torch.zeros(2, *shape)
-        graph = mmdhp.trace(model, inputs, exclude=args.exclude)
-        config = None
+        graph, config = trace(model, inputs), None
         if args.checkpoint:
             config = graph
             load(model, args.checkpoint)
-            graph = mmdhp.trace(model, inputs, exclude=args.exclude)
+            graph = trace(model, inputs)
     found = describe(graph, config)
     show(found, args.members)
     if args.json:

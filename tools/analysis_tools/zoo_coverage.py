@@ -105,7 +105,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--resume',
         action='store_true',
-        help='keep the rows that --json holds already',
+        help='keep the rows that --json holds already, failed ones excepted',
     )
     parser.add_argument(
         '--markdown',

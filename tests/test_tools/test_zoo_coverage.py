@@ -23,6 +23,7 @@ pytest.importorskip('mmengine')
 sys.path.insert(0, str(TOOL.parent))
 
 import _zoo_check  # noqa: E402
+import _zoo_entry  # noqa: E402
 import _zoo_libraries  # noqa: E402
 import _zoo_report  # noqa: E402
 import zoo_coverage  # noqa: E402
@@ -80,7 +81,7 @@ def unbuildable():
 
 
 def entry(build, shapes=((2, 3, 11, 9),)):
-    return _zoo_libraries.Entry('toys', build.__name__, '1', build, [shapes])
+    return _zoo_entry.Entry('toys', build.__name__, '1', build, [shapes])
 
 
 @pytest.fixture
@@ -166,8 +167,8 @@ def test_too_many_parameters_are_not_built(examined):
 
 def test_shapes_are_tried_in_order(examined):
     shapes = [((2, 3, 9, 9),), ((2, 3, 16, 16),), ((2, 3, 32, 32),)]
-    picky = _zoo_libraries.Entry('toys', 'Picky', '', Picky, shapes)
-    strict = _zoo_libraries.Entry('toys', 'Strict', '', Picky, shapes[:1])
+    picky = _zoo_entry.Entry('toys', 'Picky', '', Picky, shapes)
+    strict = _zoo_entry.Entry('toys', 'Strict', '', Picky, shapes[:1])
     rows = by_model(examined(picky, strict)[0])
     assert rows['Picky']['input'] == [[2, 3, 16, 16]]
     assert 'width 9 instead of 16' in rows['Strict']['problem']

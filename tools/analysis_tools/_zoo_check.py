@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 import torch
-from _zoo_libraries import Entry, Shapes
+from _zoo_entry import Entry, Shapes
 from _zoo_process import brief
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm

@@ -1,61 +1,28 @@
 """Which architectures the libraries hold, and how to build and call each."""
 
 import copy
-import functools
 import glob
 import importlib
-import inspect
 import logging
 import os.path as osp
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
-import torch
+from _zoo_entry import BATCH, Entry, Forward, Shapes, images
+from _zoo_torchvision import torchvision_entries
 from mmengine.config import Config, ConfigDict
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
-from torch import Tensor, nn
+from torch import nn
 
 from mmdhp.graph import call_model
 
-Shapes = tuple[tuple[int, ...], ...]
-Forward = Callable[[nn.Module, Any], Any]
-
-BATCH = 2
 _SIZES = (64, 224, 256, 384)
 # Neither checkpoints nor what happens to images before the network.
 _LEFT_OUT = re.compile(
     r'^(init_cfg|data_preprocessor)$|pretrained(_cfg)?$|_ckpt$'
 )
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One architecture of a library.
-
-    Args:
-        library (str): Name of the package.
-        model (str): Type of the network or of its backbone.
-        arch (str): Its variant.
-        build (Callable): Returns the network with random weights.
-        inputs (Sequence[Shapes]): Shapes of the inputs, batch axis included,
-            to be tried in this order.
-        forward (Callable, optional): As for :func:`mmdhp.trace`.
-    """
-
-    library: str
-    model: str
-    arch: str
-    build: Callable[[], nn.Module]
-    inputs: Sequence[Shapes]
-    forward: Optional[Forward] = None
-
-    @property
-    def name(self) -> str:
-        """What ``--filter`` is matched against."""
-        return f'{self.library} {self.model} {self.arch}'.strip()
 
 
 def entries_of(library: str) -> list[Entry]:
@@ -74,11 +41,6 @@ def _alphabetically(entry: Entry) -> list[Any]:
     """Letters without case, numbers by value."""
     parts = re.split(r'(\d+)', f'{entry.model} {entry.arch}'.lower())
     return [int(part) if part.isdigit() else part for part in parts]
-
-
-def images(*sizes: int, channels: int = 3) -> list[Shapes]:
-    """Shapes of square images."""
-    return [((BATCH, channels, size, size),) for size in sizes]
 
 
 # ------------------------------------------------------------------ OpenMMLab
@@ -308,80 +270,6 @@ def detector_forward(model: nn.Module, inputs: Any) -> Any:
     (batch,) = inputs
     engine = importlib.import_module('mmdhp.engine.model_forward')
     return engine.run_model(model, batch)
-
-
-# ---------------------------------------------------------------- torchvision
-def torchvision_entries() -> Iterator[Entry]:
-    """Everything that ``torchvision.models`` lists, quantised copies aside."""
-    models = importlib.import_module('torchvision.models')
-    for name in models.list_models():
-        if name.startswith('quantized_'):
-            continue
-        module = models.get_model_builder(name).__module__
-        _, _, place = module.partition('torchvision.models.')
-        area, _, kind = place.rpartition('.')
-        yield Entry(
-            'torchvision',
-            kind,
-            name,
-            _torchvision_builder(models, name),
-            _torchvision_shapes(area),
-            _torchvision_forward(area, kind),
-        )
-
-
-def _torchvision_builder(models: Any, name: str) -> Callable:
-    kind = inspect.signature(models.get_model_builder(name)).parameters
-    weights = [key for key in kind if key.startswith('weights')]
-    return functools.partial(models.get_model, name, **dict.fromkeys(weights))
-
-
-def _torchvision_shapes(area: str) -> list[Shapes]:
-    if area == 'video':
-        return [
-            ((BATCH, 3, frames, size, size),)
-            for size in (64, 112, 224)
-            for frames in (8, 16)
-        ]
-    if area == 'optical_flow':
-        return [shape * 2 for shape in images(128, 256)]
-    return images(64, 75, *_SIZES[1:], 320)
-
-
-def _torchvision_forward(area: str, kind: str) -> Optional[Forward]:
-    if area != 'detection':
-        return None
-    return two_stage_forward if 'rcnn' in kind else one_stage_forward
-
-
-def one_stage_forward(model: Any, inputs: Any) -> Any:
-    """Backbone and head, without anchors, scores and suppression."""
-    features = model.backbone(*inputs)
-    if isinstance(features, Tensor):
-        features = {'0': features}
-    return model.head(list(features.values()))
-
-
-def two_stage_forward(model: Any, inputs: Any) -> Any:
-    """Backbone, proposal head, and all region heads on two fixed boxes."""
-    (batch,) = inputs
-    features = model.backbone(batch)
-    height, width = batch.shape[-2:]
-    box = torch.tensor(
-        [[1.0, 2.0, width - 9.0, height - 5.0], [5.0, 3.0, 33.0, 40.0]]
-    )
-    boxes, sizes = [box] * len(batch), [(height, width)] * len(batch)
-    outputs = [model.rpn.head(list(features.values()))]
-    heads = model.roi_heads
-    pooled = heads.box_head(heads.box_roi_pool(features, boxes, sizes))
-    outputs.append(heads.box_predictor(pooled))
-    for task in ('mask', 'keypoint'):
-        pool = getattr(heads, f'{task}_roi_pool', None)
-        if pool is not None:
-            pooled = pool(features, boxes, sizes)
-            pooled = getattr(heads, f'{task}_head')(pooled)
-            outputs.append(getattr(heads, f'{task}_predictor')(pooled))
-    return outputs
 
 
 LIBRARIES: dict[str, Callable[[], Iterator[Entry]]] = {

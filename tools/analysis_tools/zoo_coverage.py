@@ -38,7 +38,8 @@ import mmdhp  # noqa: E402
 
 sys.path.insert(0, osp.dirname(osp.abspath(__file__)))
 from _zoo_check import Settings, examine, warm_up  # noqa: E402
-from _zoo_libraries import LIBRARIES, Entry, entries_of  # noqa: E402
+from _zoo_entry import Entry  # noqa: E402
+from _zoo_libraries import LIBRARIES, entries_of  # noqa: E402
 from _zoo_process import brief, isolated  # noqa: E402
 from _zoo_report import (  # noqa: E402
     Record,

@@ -1,29 +1,44 @@
 #!/usr/bin/env python
 """List the channel groups of a config's model, and what is frozen and why.
 
+With ``--checkpoint`` the model has the widths of a checkpoint, pruned or not.
 Exits with 1 if nothing can be pruned.
 """
 
 import argparse
+import functools
 import json
 import os.path as osp
 import sys
+from collections.abc import Mapping
+from typing import Any, Optional
 
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
+from mmengine.runner import CheckpointLoader
+from torch import nn
 
 import mmdhp
+from mmdhp.engine.model_forward import run_model
 from mmdhp.engine.report import table
+from mmdhp.graph.reasons import REASONS
 
 sys.path.insert(0, osp.dirname(osp.dirname(osp.abspath(__file__))))
-from _common import clear_errors  # noqa: E402
+from _common import check_checkpoint, clear_errors  # noqa: E402
 
 
 def parse_args() -> argparse.Namespace:
     """Command line of the tool."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='any OpenMMLab config')
+    parser.add_argument(
+        '--checkpoint',
+        metavar='PATH',
+        help='take widths and weights from this checkpoint of the '
+        "config's architecture; the table then tells how many units of "
+        'the config are left',
+    )
     parser.add_argument(
         '--input-shape',
         nargs='+',
@@ -58,6 +73,17 @@ def input_shape(cfg: Config, given: list[int]) -> tuple[int, ...]:
     )
 
 
+def load(model: nn.Module, path: str) -> None:
+    """Give a model the widths and weights of a checkpoint, in place."""
+    checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
+    if not isinstance(checkpoint, Mapping):
+        raise SystemExit(
+            f'error: {path} holds a {type(checkpoint).__name__}, but a state '
+            'dict, or a dict with one as `state_dict`, is needed.'
+        )
+    mmdhp.rebuild(model, checkpoint)
+
+
 def shares(graph: mmdhp.ChannelGraph) -> list[tuple[float, float]]:
     """MACs and parameters in which each group takes part, as fractions.
 
@@ -76,8 +102,27 @@ def shares(graph: mmdhp.ChannelGraph) -> list[tuple[float, float]]:
     return list(zip(*pairs))
 
 
-def describe(graph: mmdhp.ChannelGraph) -> dict:
-    """All that is printed, as plain data."""
+def describe(
+    graph: mmdhp.ChannelGraph, config: Optional[mmdhp.ChannelGraph] = None
+) -> dict[str, Any]:
+    """All that is printed, as plain data.
+
+    Args:
+        graph (ChannelGraph): The graph.
+        config (ChannelGraph, optional): That of the widths in the config,
+            where a checkpoint has others.
+    """
+    found = _describe(graph)
+    if config is not None:
+        units = {group.name: group.size for group in config.groups}
+        for group in found['groups']:
+            group['units_of_config'] = units.get(group['name'])
+        found['macs_of_config'] = config.macs()
+        found['params_of_config'] = config.params()
+    return found
+
+
+def _describe(graph: mmdhp.ChannelGraph) -> dict[str, Any]:
     return {
         'macs': graph.macs(),
         'params': graph.params(),
@@ -103,42 +148,67 @@ def describe(graph: mmdhp.ChannelGraph) -> dict:
             }
             for group in graph.frozen
         ],
+        'reasons': {
+            code: REASONS[code]._asdict()
+            for code in dict.fromkeys(group.code for group in graph.frozen)
+        },
         'unused': graph.unused,
     }
 
 
-def show(found: dict, members: bool) -> None:
+def show(found: dict[str, Any], members: bool) -> None:
     """Print the tables."""
+    groups, frozen = found['groups'], found['frozen']
+    print(f'{len(groups)} groups can be pruned\n{group_table(found)}')
+    if members:
+        for group in groups:
+            print(f'\n{group["name"]}')
+            for member in group['members']:
+                print(f'  {member["parameter"]} axis {member["axis"]}')
+    print(f'\n{len(frozen)} keep their width')
+    for group in frozen:
+        print(
+            f'  {group["name"]} ({group["channels"]}) [{group["code"]}]: '
+            f'{group["reason"]}'
+        )
+    for code, known in found['reasons'].items():
+        print(f'\n[{code}] {known["meaning"]}\n  What helps: {known["fix"]}')
+    if found['unused']:
+        names = ', '.join(found['unused'])
+        print(f'\nnot reached by the forward pass: {names}')
+    print(f'\n{cost_line(found)}')
+
+
+def group_table(found: dict[str, Any]) -> str:
+    """Widths and shares of the groups that can be pruned."""
+    compared = 'macs_of_config' in found
     rows = [
         [
             group['name'],
             str(group['units']),
+            *([str(group['units_of_config'] or '-')] if compared else []),
             str(len(group['members'])),
             f'{group["macs_share"]:.1%}',
             f'{group["params_share"]:.1%}',
         ]
         for group in found['groups']
     ]
-    header = ['group', 'units', 'members', 'MACs', 'params']
-    print(f'{len(rows)} groups can be pruned\n{table(rows, header)}')
-    if members:
-        for group in found['groups']:
-            print(f'\n{group["name"]}')
-            for member in group['members']:
-                print(f'  {member["parameter"]} axis {member["axis"]}')
-    print(f'\n{len(found["frozen"])} keep their width')
-    for group in found['frozen']:
-        print(
-            f'  {group["name"]} ({group["channels"]}) [{group["code"]}]: '
-            f'{group["reason"]}'
-        )
-    if found['unused']:
-        names = ', '.join(found['unused'])
-        print(f'\nnot reached by the forward pass: {names}')
-    print(
-        f'\n{found["macs"] / 1e9:.4f} GMACs, {found["params"] / 1e6:.4f} M '
+    extra = ['of'] if compared else []
+    header = ['group', 'units', *extra, 'members', 'MACs', 'params']
+    return table(rows, header)
+
+
+def cost_line(found: dict[str, Any]) -> str:
+    """MACs and parameters, and their shares of those in the config."""
+    text = (
+        f'{found["macs"] / 1e9:.4f} GMACs, {found["params"] / 1e6:.4f} M '
         'parameters'
     )
+    if 'macs_of_config' not in found:
+        return text
+    macs = found['macs'] / found['macs_of_config']
+    params = found['params'] / found['params_of_config']
+    return f'{text}: {macs:.2%} and {params:.2%} of what the config has'
 
 
 def main() -> None:
@@ -146,15 +216,23 @@ def main() -> None:
     args = parse_args()
     if not osp.isfile(args.config) and '::' not in args.config:
         raise SystemExit(f'error: there is no config {args.config}.')
+    if args.checkpoint:
+        check_checkpoint(args.checkpoint)
     cfg = Config.fromfile(args.config)
     shape = input_shape(cfg, args.input_shape)
     init_default_scope(cfg.get('default_scope', 'mmengine'))
+    trace = functools.partial(
+        mmdhp.trace, forward=run_model, exclude=args.exclude
+    )
     with clear_errors():
         model = MODELS.build(cfg.model)
-        graph = mmdhp.trace(
-            model, torch.zeros(2, *shape), exclude=args.exclude
-        )
-    found = describe(graph)
+        inputs = torch.zeros(2, *shape)
+        graph, config = trace(model, inputs), None
+        if args.checkpoint:
+            config = graph
+            load(model, args.checkpoint)
+            graph = trace(model, inputs)
+    found = describe(graph, config)
     show(found, args.members)
     if args.json:
         with open(args.json, 'w', encoding='utf-8') as file:

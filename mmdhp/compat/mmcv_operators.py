@@ -164,6 +164,9 @@ def roi_align_backward(
     grad_input.copy_(grad)
 
 
+_FAR_OUTSIDE = 1e9  # pixels; reads zeros there
+
+
 def _deform_conv(
     features: Tensor,
     offset: Tensor,
@@ -173,10 +176,12 @@ def _deform_conv(
 ) -> Tensor:
     """Either deformable convolution; the two spell their options apart.
 
-    torchvision infers both numbers of groups from the shapes.
+    torchvision infers both numbers of groups from the shapes. Its kernel
+    reads beyond its memory at an offset that is not a number.
     """
     from torchvision import ops
 
+    offset = offset.nan_to_num(nan=_FAR_OUTSIDE)
     names = ('stride', 'pad', 'dilation')
     pairs = [(f'{name}_h', f'{name}_w') for name in names]
     if 'dH' in options:

@@ -29,6 +29,9 @@ def deformable_convolution(trace: Tracer, call: Call) -> None:
     reason = f'{trace.where(call)} takes them for positions'
     for tensor in (offset, mask):
         trace.freeze(trace.shadow(tensor).strands, 'spatial', reason)
+    blocks = int(call.argument('offset_groups', 1))
+    sources = trace.axis(x, 1).reshape(blocks, -1)  # each has its offsets
+    trace.tie(sources, sources[:1], trace.where(call))
     _convolve(trace, call, x, weight, bias)
 
 

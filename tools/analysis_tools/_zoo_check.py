@@ -212,7 +212,7 @@ def randomise(model: nn.Module) -> None:
         low, high = parameter.aminmax()
         if parameter.dim() == 1 and name.endswith('weight'):
             parameter.uniform_(0.5, 1.5)
-        elif max(abs(low), abs(high)) < 1e-3:
+        elif not 1e-3 < max(abs(low), abs(high)) < 1e3:  # or uninitialised
             parameter.normal_(0, 0.3)
         elif low == high:
             parameter.mul_(torch.empty_like(parameter).uniform_(0.5, 1.5))

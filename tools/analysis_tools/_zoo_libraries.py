@@ -19,10 +19,7 @@ from torch import nn
 from mmdhp.graph import call_model
 
 _SIZES = (64, 224, 256, 384)
-# Neither checkpoints nor what happens to images before the network.
-_LEFT_OUT = re.compile(
-    r'^(init_cfg|data_preprocessor)$|pretrained(_cfg)?$|_ckpt$'
-)
+_WEIGHTS = re.compile(r'^init_cfg$|pretrained(_cfg)?$|_ckpt$')
 
 
 def entries_of(library: str) -> list[Entry]:
@@ -62,12 +59,12 @@ def configs_of(library: str) -> Iterator[tuple[str, Config]]:
 
 
 def bare(config: Any) -> Any:
-    """A copy of a config with nothing but the architecture."""
+    """A copy of a config with no weights to load."""
     if isinstance(config, Mapping):
         kept = {
             key: bare(value)
             for key, value in config.items()
-            if not _LEFT_OUT.search(str(key))
+            if not _WEIGHTS.search(str(key))
         }
         return ConfigDict(kept)
     if isinstance(config, (list, tuple)):
@@ -252,6 +249,7 @@ def mmdet_entries() -> Iterator[Entry]:
         arch = arch.rpartition('.')[2]
         build = builder('mmdet', model)
         shapes = [*images(64, 128, 320, 640), ((BATCH, 3, 256, 128),)]
+        shapes.append(((BATCH, 2, 3, 64, 64),))  # frames
         entry = Entry('mmdet', kind, arch, build, shapes, detector_forward)
         found.setdefault(kind, entry)
     yield from found.values()

@@ -81,7 +81,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--timeout',
         type=float,
-        default=300,
+        default=120,
         metavar='SECONDS',
         help='for one architecture (default: %(default)s)',
     )

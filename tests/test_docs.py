@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from mmdhp.graph.reasons import REASONS
+
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
 
@@ -19,6 +21,12 @@ def test_relative_links_exist(page):
     links = re.findall(r'\]\((?!https?:)([^)#]+)', page.read_text())
     missing = [link for link in links if not (page.parent / link).exists()]
     assert missing == []
+
+
+def test_every_reason_is_documented():
+    page = (ROOT / 'docs' / 'reasons.md').read_text()
+    rows = re.findall(r'^\| `([\w-]+)` \| (.+) \| (.+) \|$', page, re.M)
+    assert {code: (meaning, fix) for code, meaning, fix in rows} == REASONS
 
 
 def test_the_parts_of_the_readme_run():

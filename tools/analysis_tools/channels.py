@@ -11,10 +11,13 @@ import json
 import os.path as osp
 import sys
 from collections.abc import Mapping
+from math import prod
 from typing import Any, Optional
 
+import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.hub import get_config
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import CheckpointLoader
 from torch import nn
@@ -27,11 +30,18 @@ from mmdhp.graph.reasons import REASONS
 sys.path.insert(0, osp.dirname(osp.dirname(osp.abspath(__file__))))
 from _common import check_checkpoint, clear_errors  # noqa: E402
 
+# Options of a pruner that decide what can be pruned.
+OPTIONS = ('exclude', 'groups', 'safe_norms')
+
 
 def parse_args() -> argparse.Namespace:
     """Command line of the tool."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='any OpenMMLab config')
+    parser.add_argument(
+        'config',
+        help='any OpenMMLab config: a file, or one that a library ships, '
+        'such as mmdet::retinanet/retinanet_r18_fpn_1x_coco.py',
+    )
     parser.add_argument(
         '--checkpoint',
         metavar='PATH',
@@ -51,7 +61,8 @@ def parse_args() -> argparse.Namespace:
         '--exclude',
         nargs='+',
         default=(),
-        help='name patterns of modules whose output channels stay',
+        help='name patterns of modules whose output channels stay, beside '
+        "the pruner's",
     )
     parser.add_argument(
         '--members', action='store_true', help='list what is cut, by group'
@@ -60,11 +71,21 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def input_shape(cfg: Config, given: list[int]) -> tuple[int, ...]:
+def read_config(name: str) -> Config:
+    """A config file, or one that a library ships (``mmdet::...``)."""
+    if '::' in name:
+        return get_config(name)
+    if not osp.isfile(name):
+        raise SystemExit(f'error: there is no config {name}.')
+    return Config.fromfile(name)
+
+
+def input_shape(
+    cfg: Config, pruner: Mapping[str, Any], given: list[int]
+) -> tuple[int, ...]:
     """The input shape on the command line, or the pruner's."""
     if given:
         return tuple(given)
-    pruner = (cfg.get('optim_wrapper') or {}).get('pruner') or {}
     if 'input_shape' in pruner:
         return tuple(pruner['input_shape'])
     raise SystemExit(
@@ -85,21 +106,31 @@ def load(model: nn.Module, path: str) -> None:
 
 
 def shares(graph: mmdhp.ChannelGraph) -> list[tuple[float, float]]:
-    """MACs and parameters in which each group takes part, as fractions.
+    """MACs and parameters of the layers that a group takes part in.
 
-    The slope with respect to the group's gates; a layer between two groups
-    counts for both.
+    As fractions of the model; a layer between two groups counts for both.
     """
-    pairs = []
-    for cost in (graph.macs, graph.params):
-        gates = torch.ones(graph.num_units, dtype=torch.float64)
-        total = cost(gates.requires_grad_())
-        (slope,) = torch.autograd.grad(total, gates)
-        slope = slope / total.detach()
-        pairs.append(
-            [float(slope[g.start : g.stop].sum()) for g in graph.groups]
-        )
-    return list(zip(*pairs))
+    layers = [
+        ([rows, columns], factor * len(rows) * len(columns))
+        for _, _, factor, rows, columns in graph.layer_terms()
+    ]
+    tensors = []
+    for name in graph.trainable:
+        shape = graph.shapes[name]
+        units = [graph.axis_units.get((name, a)) for a in range(len(shape))]
+        tensors.append(([u for u in units if u is not None], prod(shape)))
+    return list(zip(_shares(graph, layers), _shares(graph, tensors)))
+
+
+def _shares(graph: mmdhp.ChannelGraph, costs: list) -> list[float]:
+    """Share of the costs whose axes hold units of each group."""
+    owner = graph.group_of_unit.numpy()
+    total, found = 0.0, np.zeros(len(graph.groups))
+    for axes, cost in costs:
+        units = np.concatenate([np.asarray(a, int) for a in [*axes, []]])
+        found[np.unique(owner[units[units < len(owner)]])] += cost
+        total += cost
+    return (found / max(total, 1)).tolist()
 
 
 def describe(
@@ -214,16 +245,15 @@ def cost_line(found: dict[str, Any]) -> str:
 def main() -> None:
     """Trace and print."""
     args = parse_args()
-    if not osp.isfile(args.config) and '::' not in args.config:
-        raise SystemExit(f'error: there is no config {args.config}.')
     if args.checkpoint:
         check_checkpoint(args.checkpoint)
-    cfg = Config.fromfile(args.config)
-    shape = input_shape(cfg, args.input_shape)
+    cfg = read_config(args.config)
+    pruner = (cfg.get('optim_wrapper') or {}).get('pruner') or {}
+    shape = input_shape(cfg, pruner, args.input_shape)
     init_default_scope(cfg.get('default_scope', 'mmengine'))
-    trace = functools.partial(
-        mmdhp.trace, forward=run_model, exclude=args.exclude
-    )
+    options = {key: pruner[key] for key in OPTIONS if key in pruner}
+    options['exclude'] = [*options.get('exclude', ()), *args.exclude]
+    trace = functools.partial(mmdhp.trace, forward=run_model, **options)
     with clear_errors():
         model = MODELS.build(cfg.model)
         inputs = torch.zeros(2, *shape)

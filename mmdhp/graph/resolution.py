@@ -48,7 +48,7 @@ def resolve(tracer: Tracer) -> Resolution:
     while True:
         labels = _rectangular(tracer.atoms, grids)
         reasons = tracer.atoms.reasons(labels)
-        births = _birth_labels(tracer, labels)
+        births = _birth_labels(tracer, labels, reasons)
         sizes = _Sizes(tracer, labels, reasons, births)
         if not sizes.settle():
             break
@@ -277,11 +277,13 @@ def producers(tracer: Tracer) -> Iterator[tuple[str, np.ndarray, bool]]:
                 yield f'{layer.module}:input', atoms, False
 
 
-def _birth_labels(tracer: Tracer, labels: np.ndarray) -> np.ndarray:
-    """Equal numbers for components that the same layers produce.
+def _birth_labels(
+    tracer: Tracer, labels: np.ndarray, reasons: Mapping[int, Reason]
+) -> np.ndarray:
+    """Equal numbers for components that the same layers produce and read.
 
-    So every layer's outputs are whole births, and no mask that keeps one unit
-    of each can empty a layer.
+    So every layer's outputs and inputs are whole births, and no mask that
+    keeps one unit of each can empty a layer.
     """
     births = np.zeros(tracer.atoms.size, int)
     produced = np.zeros(tracer.atoms.size, bool)
@@ -293,6 +295,17 @@ def _birth_labels(tracer: Tracer, labels: np.ndarray) -> np.ndarray:
             continue
         own = np.unique(own)
         produced[own] |= owned
-        _, part = np.unique(births[own], return_inverse=True)
-        births[own] = births.max() + 1 + part
+        _refine(births, own)
+    moving = births > 0
+    moving[list(reasons)] = False
+    for layer in tracer.layers:  # one may read a part of what another makes
+        if layer.kind == 'weight':
+            own = labels[layer.columns[layer.columns != NO_ATOM]]
+            _refine(births, np.unique(own[moving[own]]))
     return births
+
+
+def _refine(births: np.ndarray, components: np.ndarray) -> None:
+    """Tell some components from the others of their births, in place."""
+    _, part = np.unique(births[components], return_inverse=True)
+    births[components] = births.max() + 1 + part

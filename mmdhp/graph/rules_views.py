@@ -193,10 +193,13 @@ def _note_range(
     spelled = _spelled_range(call, axis, strand.ndim)
     ends = [(start, spelled.start), (stop, spelled.stop)]
     ends = [(end, value) for end, value in ends if 0 < end < size]
+    fixed = step != 1
     for end, value in ends:
         if size % end == 0 and trace.sizes.is_share(value, size):
             _split_evenly(trace, strand, axis, size // end, call)
-    if step != 1 or any(trace.sizes.is_literal(value) for _, value in ends):
+        else:
+            fixed = fixed or not trace.sizes.is_traced(value)
+    if fixed:
         reason = f'sliced at fixed positions by {trace.where(call)}'
         trace.freeze([strand], 'sliced', reason)
         return
@@ -286,11 +289,13 @@ def _note_pieces(trace: Tracer, call: Call, strand: Strand, axis: int) -> None:
     even = len(set(sizes)) == 1 and sizes[0] > 1
     counted = call.spelling.name in ('chunk', 'unsafe_chunk', 'tensor_split')
     if isinstance(asked, int):
+        counted = trace.sizes.is_traced(asked)
         asked = [asked] * len(sizes)
-        counted = counted or not trace.sizes.is_literal(asked[0])
-    if even and counted:
+    whole = strand.shape[axis]
+    shares = [trace.sizes.is_share(size, whole) for size in asked or ()]
+    if even and (counted or (shares and all(shares))):
         _split_evenly(trace, strand, axis, len(sizes), call)
-    elif not asked or any(trace.sizes.is_literal(size) for size in asked):
+    elif not asked or not all(map(trace.sizes.is_traced, asked)):
         reason = f'split at fixed positions by {trace.where(call)}'
         trace.freeze([strand], 'sliced', reason)
         return

@@ -106,14 +106,13 @@ class TracedInt(int):
 
     def __int__(self) -> int:
         """A plain integer, which is remembered."""
-        self.book.lost.add(self.__index__())
-        return self.__index__()
+        return self.book.lose(self.__index__(), self.expression)
 
     def __truediv__(self, other: Any) -> Any:
         """A plain float; the integer in it is remembered."""
         result = int.__truediv__(self, other)
         if isinstance(result, float):
-            self.book.lost.add(int(result))
+            self.book.lose(int(result), self.expression)
         return result
 
 
@@ -130,7 +129,7 @@ def _traced(symbol: str, reflected: bool) -> Callable:
             values.reverse()
         result = function(*values)
         if isinstance(other, float):
-            self.book.lost.add(int(result))
+            self.book.lose(int(result), self.expression)
             return result
         its: Expression = other.__index__()
         if isinstance(other, TracedInt) and other.book is self.book:
@@ -192,7 +191,7 @@ class SizeBook:
     """The traced integers of one trace, and what is expected of sizes."""
 
     def __init__(self) -> None:
-        self.lost: set[int] = set()
+        self.lost: dict[int, list[Expression]] = {}
         self.requirements: list[Requirement] = []
         self.originals: dict[Attribute, int] = {}
 
@@ -223,6 +222,11 @@ class SizeBook:
                 )
         return value
 
+    def lose(self, value: int, expression: Expression) -> int:
+        """Note that Python makes a plain number of a traced one."""
+        self.lost.setdefault(value, []).append(expression)
+        return value
+
     def extent(self, strand: Strand, axis: int) -> TracedInt:
         """The size of an axis along which a strand varies."""
         rows = channel_rows(strand, axis)
@@ -247,22 +251,31 @@ class SizeBook:
         """Whether a size is one of this trace."""
         return isinstance(value, TracedInt) and value.book is self
 
+    def _leaves(self, value: Any) -> list[Union[Attribute, Extent]]:
+        """Attributes and extents that a size, or a lost one, came from."""
+        expressions = [self.expression(value)]
+        if expressions[0] is None and type(value) is int:
+            expressions = [*self.lost.get(value, ())]
+        return [
+            leaf for e in expressions if e is not None for leaf in leaves(e)
+        ]
+
     def openness(self, value: Any) -> Optional[int]:
         """How freely a size follows a cut; None if it cannot.
 
         0 if it follows by itself, 1 if an attribute must be changed.
         """
-        expression = self.expression(value)
-        if isinstance(expression, int):
-            return None
-        if expression is None:
+        if isinstance(value, int) and value == -1:
             return 0
-        return int(not any(isinstance(e, Extent) for e in leaves(expression)))
+        own = self._leaves(value)
+        if self.is_traced(value):
+            return int(not any(isinstance(leaf, Extent) for leaf in own))
+        open_ = own and all(isinstance(leaf, Extent) for leaf in own)
+        return 0 if open_ else None
 
     def is_share(self, value: Any, whole: int) -> bool:
         """Whether a size follows from that of one axis, ``whole`` wide."""
-        expression = self.expression(value)
-        own = [] if expression is None else list(leaves(expression))
+        own = self._leaves(value)
         return bool(own) and all(
             isinstance(leaf, Extent) and len(leaf.rows) == whole
             for leaf in own

@@ -31,6 +31,7 @@ PADDED = 'it takes padded channels for channels in order'
 TWICE = 'it knows one place per tensor in a concatenation'
 BROADCAST = 'it takes an operand of other width for one channel by channel'
 RAW = 'it cuts the last axis of a raw parameter, whatever it holds'
+HEADS = 'it must be told the number of heads'
 HIDDEN = 'layers whose parameters other code reads are not in its graph'
 
 # Prunable groups, by name and pattern, that it would cut in another way.
@@ -53,14 +54,15 @@ DIFFERENT = {
     'TransposedGrouped': ('[sf]*', GROUPED),
     'RawParameter': ('*', RAW),
     'Einsum': ('*', RAW),
-    'MultiheadAttention': ('attend.out_proj', HIDDEN),
+    'MultiheadAttention': ('[as]*', HIDDEN),
     'WeightStandardised': ('mid', HIDDEN),
     'WeightBatchNormed': ('mid', HIDDEN),
     'PaddedChannels': ('stem', PADDED),
     'SingleChannel': ('stem', BROADCAST),
     'Warped': ('stem', BROADCAST),
     'regnet_y_400mf': ('trunk_output.*.f.a.0', GROUPED),
-    'CSPDarkNet': ('stages.?.atfer_blocks_conv.conv', PIECES),
+    'CSPDarkNet': ('stages.?.[ae]*_conv.conv', PIECES),
+    'VisionTransformer': ('layers.*.attn.qkv', HEADS),
 }
 
 WIDTH = 'it cuts an axis whose width the code or an input fixes'
@@ -79,10 +81,9 @@ KEPT = {
     'GroupNorm': ({'fixed-groups', 'mixed'}, MIXED),
     'LayerNorm': ({'mixed'}, MIXED),
     'UnsavedBuffer': ({'not-saved'}, BUFFER),
-    'Attention': ({'split'}, SPLIT),
-    'AttentionFused': ({'split'}, SPLIT),
+    'Attention': ({'literal'}, SPLIT),
+    'AttentionFused': ({'literal'}, SPLIT),
     'AttentionBiased': ({'fixed-width'}, WIDTH),
-    'MultiheadAttention': ({'fixed-width'}, WIDTH),
     'Rolled': ({'sliced'}, SHUFFLED),
     'PaddedChannels': ({'fixed-width'}, PADDED),
     'Reductions': ({'mixed'}, MIXED),
@@ -95,8 +96,7 @@ KEPT = {
     'ConvolvedChannels': ({'spatial'}, WIDTH),
     'ChunkBesideFixed': ({'fixed-width'}, WIDTH),
     'convnext_tiny': ({'mixed'}, MIXED),
-    'VisionTransformer': ({'mixed', 'split'}, MIXED),
-    'CSPDarkNet': ({'sliced'}, WIDTH),
+    'VisionTransformer': ({'mixed'}, MIXED),
 }
 
 # What the errors say with which it gives up.

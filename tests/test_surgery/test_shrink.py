@@ -225,10 +225,9 @@ def test_a_wrong_rule_does_not_pass(name, operators, rule, monkeypatch):
     for operator in operators.split():
         monkeypatch.setitem(RULES, operator, rule)
     graph = mmdhp.trace(model, inputs)
-    gaps = [
-        mmdhp.verify(model, graph, graph.random_keep(0.6, s), inputs)
-        for s in range(4)
-    ]
+    keeps = [graph.random_keep(0.6, seed) for seed in range(4)]
+    keeps.append(torch.arange(graph.num_units) != 0)  # uneven pieces
+    gaps = [mmdhp.verify(model, graph, keep, inputs) for keep in keeps]
     assert max(gaps) > 0.01
 
 

@@ -2,7 +2,8 @@
 
 ``shape`` is the shape of one input, or a list of them. ``expected`` maps the
 name of every prunable group to its size. ``frozen`` maps reason codes, beside
-those of inputs and outputs, to a word of the reason.
+those of inputs and outputs, to a word of the reason. ``unlike_peers`` says
+that other libraries cannot prune it right.
 """
 
 import torch
@@ -1123,6 +1124,236 @@ class AttentionBiased(nn.Module):
         mask = self.bias(x)[:, None]
         x = F.scaled_dot_product_attention(heads, heads, heads, mask)
         return self.head(F.gelu(self.inner(x[:, 0])))
+
+
+class AttentionHeads(nn.Module):
+    """Heads of an attention, counted by an attribute of the module."""
+
+    unlike_peers = True
+    shape = (2, 7, 5)
+    expected = {'qkv': 3, 'project': 6}
+
+    def __init__(self):
+        super().__init__()
+        self.heads, self.width = 3, 4
+        self.qkv = nn.Linear(5, 3 * 3 * 4)
+        self.norm = nn.LayerNorm(4)  # of every head by itself
+        self.project = nn.Linear(12, 6)
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, x):
+        n, length, _ = x.shape
+        qkv = self.qkv(x).reshape(n, length, 3, self.heads, self.width)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)
+        scores = (self.norm(q) @ k.transpose(-2, -1)).softmax(-1)
+        x = (scores @ v).transpose(1, 2).reshape(n, length, -1)
+        return self.head(self.project(x))
+
+
+class AttributeSplit(nn.Module):
+    """Pieces whose sizes the module holds, one alone and one in a list."""
+
+    unlike_peers = True
+    shape = (2, 3, 11, 9)
+    expected = {'stem': 5, 'stem:2': 4, 'stem:3': 3}
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.others = 5, [4, 3]
+        self.stem = nn.Conv2d(3, 12, 3)
+        self.a = nn.Conv2d(5, 4, 1)
+        self.b = nn.Conv2d(4, 4, (3, 1), padding=(1, 0))
+        self.c = nn.Conv2d(3, 4, 1)
+
+    def forward(self, x):
+        x, y, z = self.stem(x).split([self.first, *self.others], dim=1)
+        return self.a(x) + self.b(y) + self.c(z)
+
+
+class HalvesBySlice(nn.Module):
+    """Halves whose border is computed from the width."""
+
+    unlike_peers = True
+    shape = (2, 3, 11, 9)
+    expected = {'stem': 4, 'inner': 5}
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3)
+        self.inner = nn.Conv2d(4, 5, 1)
+        self.head = nn.Conv2d(9, 4, 1)
+
+    def forward(self, x):
+        x = self.stem(x)
+        half = x.shape[1] // 2
+        return self.head(torch.cat([x[:, :half], self.inner(x[:, half:])], 1))
+
+
+class LiteralWidth(nn.Module):
+    """The code asks for a number of channels as a number."""
+
+    unlike_peers = True
+    shape = (2, 3, 11, 9)
+    expected = {'before': 5, 'after': 7}
+    frozen = {'literal': 'asks for 6'}
+
+    def __init__(self):
+        super().__init__()
+        self.before = nn.Conv2d(3, 5, 3)
+        self.stem = nn.Conv2d(5, 6, 3)
+        self.after = nn.Conv2d(6, 7, 1)
+        self.head = nn.Conv2d(7, 4, 1)
+
+    def forward(self, x):
+        x = self.stem(self.before(x))
+        x = x.reshape(x.shape[0], 6, -1)[..., None]
+        return self.head(self.after(x))
+
+
+class FollowingConstants(nn.Module):
+    """Constants that are as wide as the code asks for follow the cut."""
+
+    unlike_peers = True
+    shape = (2, 3, 11, 9)
+    expected = {'stem': 6, 'inner': 5}
+
+    def __init__(self):
+        super().__init__()
+        self.width = 5
+        self.stem = nn.Conv2d(3, 6, 3)
+        self.inner = nn.Conv2d(6, 5, 1)
+        self.head = nn.Conv2d(5, 4, 1)
+
+    def forward(self, x):
+        x = self.stem(x)
+        x = x + x.new_ones(1, x.shape[1], 1, 1)
+        x = self.inner(x)
+        out = x.new_zeros(len(x), self.width, *x.shape[2:])
+        some = torch.arange(len(x))
+        out[some] = x[some]
+        return self.head(out * x.new_ones(1, 1, 1, 1).expand_as(x))
+
+
+class Unfolded(nn.Module):
+    """Patches and back: a channel is one per kernel position in between."""
+
+    shape = (2, 3, 8, 6)
+    expected = {'stem': 5, 'inner': 4}
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 5, 1)
+        self.unfold = nn.Unfold(2, stride=2)
+        self.fold = nn.Fold((8, 6), 2, stride=2)
+        self.inner = nn.Conv2d(5, 4, 3)
+        self.head = nn.Conv2d(4, 4, 1)
+
+    def forward(self, x):
+        x = self.fold(self.unfold(self.stem(x)).relu())
+        return self.head(self.inner(x))
+
+
+class Unpooled(nn.Module):
+    """Positions of maxima have the channels of the maxima."""
+
+    shape = (2, 3, 8, 6)
+    expected = {'stem': 5}
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 5, 1)
+        self.pool = nn.MaxPool2d(2, return_indices=True)
+        self.unpool = nn.MaxUnpool2d(2)
+        self.head = nn.Conv2d(5, 4, 1)
+
+    def forward(self, x):
+        return self.head(self.unpool(*self.pool(self.stem(x))))
+
+
+class SpectrallyNormed(nn.Module):
+    """The norm of a weight is a product with vectors, which are cut too."""
+
+    unlike_peers = True
+    shape = (2, 3, 11, 9)
+    expected = {'stem.parametrizations.weight.original': 6, 'mid': 5}
+
+    def __init__(self):
+        super().__init__()
+        norm = nn.utils.parametrizations.spectral_norm
+        self.stem = norm(nn.Conv2d(3, 6, (3, 1)))
+        self.mid = nn.Conv2d(6, 5, 1)
+        self.head = nn.Conv2d(5, 4, 1)
+
+    def forward(self, x):
+        return self.head(self.mid(self.stem(x)))
+
+
+class Deformable(nn.Module):
+    """Channels that share offsets are cut evenly; offsets stay."""
+
+    unlike_peers = True
+    shape = (2, 3, 8, 6)
+    expected = {'stem': 3, 'mid': 5}
+    frozen = {'spatial': 'takes them for positions'}
+
+    def __init__(self):
+        super().__init__()
+        from torchvision.ops import DeformConv2d
+
+        self.stem = nn.Conv2d(3, 6, 1)
+        self.offset = nn.Conv2d(6, 2 * 2 * 9, 3, padding=1)
+        self.mid = DeformConv2d(6, 5, 3, padding=1)
+        self.head = nn.Conv2d(5, 4, 1)
+
+    def forward(self, x):
+        x = self.stem(x)
+        offset = self.offset(x).tanh()  # two for every kernel position
+        return self.head(self.mid(x, offset))
+
+
+class Regions(nn.Module):
+    """Crops of a feature map have its channels."""
+
+    shape = (2, 3, 8, 6)
+    expected = {'stem': 6, 'flat': 5}
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 6, 1)
+        self.flat = nn.Linear(6 * 4, 5)
+        self.head = nn.Linear(5, 4)
+
+    def forward(self, x):
+        from torchvision.ops import roi_align
+
+        boxes = torch.tensor([[0, 1.0, 1, 5, 4], [1, 0, 0, 3, 6]])
+        x = roi_align(self.stem(x), boxes.to(x), 2)
+        return self.head(self.flat(x.flatten(1)).relu())
+
+
+class ComputedInEval(nn.Module):
+    """A bias of every head, looked up when the mode is set."""
+
+    unlike_peers = True
+    shape = (2, 7, 5)
+    expected = {'stem': 6, 'mid': 4}
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Linear(5, 6)
+        self.table = nn.Parameter(torch.randn(3, 6))
+        self.mid = nn.Linear(6, 4)
+        self.head = nn.Linear(4, 3)
+        self.bias = None
+
+    def train(self, mode=True):
+        super().train(mode)
+        index = torch.tensor([0, 2, 1, 0, 2, 1, 1])
+        self.bias = None if mode else self.table[index].detach()
+        return self
+
+    def forward(self, x):
+        return self.head(self.mid((self.stem(x) + self.bias).relu()))
 
 
 ZOO = {

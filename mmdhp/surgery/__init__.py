@@ -1,7 +1,13 @@
 """Surgery: shrink, rebuild from a checkpoint, and the proof of both."""
 
 from .rebuild import rebuild
-from .resizing import refresh, resize, resize_on_load, state_shapes
+from .resizing import (
+    refresh,
+    resize,
+    resize_on_load,
+    set_attributes,
+    state_shapes,
+)
 from .shrink import shrink, take
 from .verify import mask, verify
 
@@ -11,6 +17,7 @@ __all__ = [
     'refresh',
     'resize',
     'resize_on_load',
+    'set_attributes',
     'shrink',
     'state_shapes',
     'take',

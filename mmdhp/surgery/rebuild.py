@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from .resizing import resize, state_attributes, state_shapes
+from .resizing import derive_again, resize, state_attributes, state_shapes
 
 
 def rebuild(model: nn.Module, state_dict: Mapping[str, Any]) -> nn.Module:
@@ -28,4 +28,5 @@ def rebuild(model: nn.Module, state_dict: Mapping[str, Any]) -> nn.Module:
     attributes = state_attributes(state_dict)
     resize(model, state_shapes(state_dict), attributes)
     model.load_state_dict(dict(state_dict))
+    derive_again(model)
     return model

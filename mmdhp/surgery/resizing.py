@@ -193,6 +193,19 @@ def refresh(model: nn.Module) -> None:
                 _mirror(module, name, value)
 
 
+def derive_again(model: nn.Module) -> None:
+    """Let modules derive again what they derive when their mode is set.
+
+    Some precompute for evaluation what follows from their parameters.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    for module, training in modes:
+        if type(module).train is not nn.Module.train:
+            module.train(training)
+    for module, training in modes:
+        module.training = training
+
+
 def _mirror(module: nn.Module, name: str, value: Callable[[Any], Any]) -> None:
     if hasattr(module, name):
         try:

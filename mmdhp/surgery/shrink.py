@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mmdhp.graph import ChannelGraph, GraphError
 
-from .resizing import refresh, set_attributes
+from .resizing import derive_again, refresh, set_attributes
 
 Positions = Mapping[tuple[str, int], Tensor]
 
@@ -60,21 +60,8 @@ def shrink(model: nn.Module, graph: ChannelGraph, keep: Tensor) -> nn.Module:
             tensor.grad = None
     refresh(model)
     set_attributes(model, graph.attribute_values(keep))
-    _recompute(model)
+    derive_again(model)
     return model
-
-
-def _recompute(model: nn.Module) -> None:
-    """Let modules derive again what they derive when their mode is set.
-
-    Some precompute for evaluation what follows from their parameters.
-    """
-    modes = [(module, module.training) for module in model.modules()]
-    for module, training in modes:
-        if type(module).train is not nn.Module.train:
-            module.train(training)
-    for module, training in modes:
-        module.training = training
 
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:

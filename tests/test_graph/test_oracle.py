@@ -276,9 +276,10 @@ def matching(graph, name):
     return {g.name for g in graph.groups if fnmatch.fnmatch(g.name, pattern)}
 
 
+OWN = [n for n, net in zoo.ZOO.items() if not hasattr(net, 'unlike_peers')]
 TRACEABLE = [
     name
-    for name in (*zoo.ZOO, *TORCHVISION, *MMPRETRAIN)
+    for name in (*OWN, *TORCHVISION, *MMPRETRAIN)
     if name not in UNTRACEABLE
 ]
 AGREEING = [

@@ -24,8 +24,10 @@ _NUMBER = itertools.count()
 class ToyNet(BaseModel):
     """A stem, one residual block, a pooled classifier; sizes all differ."""
 
-    def __init__(self, width=12, depth=1, data_preprocessor=None):
-        super().__init__(data_preprocessor)
+    def __init__(
+        self, width=12, depth=1, data_preprocessor=None, init_cfg=None
+    ):
+        super().__init__(data_preprocessor, init_cfg)
         self.stem = nn.Conv2d(3, width, 3, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(width)
         self.blocks = nn.ModuleList(

@@ -2,13 +2,17 @@
 
 import zlib
 from collections.abc import Mapping
-from typing import Union
+from typing import Any, Union
 
 import torch
 from mmengine import dist
+from mmengine.model import PretrainedInit
+from mmengine.runner import Runner
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmdhp.graph import ChannelGraph
+from mmdhp.methods import Pruner
 from mmdhp.surgery import verify
 
 from .model_forward import run_model
@@ -108,4 +112,80 @@ def check_unpruned(
             f'{"; ".join(narrow[:3])}). Continue its run with --resume, or '
             "fine-tune it as model=dict(type='mmdhp.Pruned', "
             'architecture=...) without a pruner.'
+        )
+
+
+def check_weights_named(runner: Runner, method: str) -> None:
+    """Refuse to prune a network for which the config names no weights.
+
+    Raises:
+        ValueError: Says where weights are named.
+    """
+    named = runner._load_from or runner._resume
+    if not named and not _has_pretrained(runner.cfg.get('model')):
+        raise ValueError(
+            f'{method} prunes a trained network, but this config starts from '
+            "random weights. Set load_from='CHECKPOINT.pth', or give the "
+            "model init_cfg=dict(type='Pretrained', "
+            "checkpoint='CHECKPOINT.pth')."
+        )
+
+
+def _has_pretrained(tree: Any) -> bool:
+    if isinstance(tree, dict):
+        if tree.get('pretrained'):
+            return True
+        kind = tree.get('type')
+        if kind in ('Pretrained', PretrainedInit) and tree.get('checkpoint'):
+            return True
+        return any(map(_has_pretrained, tree.values()))
+    return isinstance(tree, (list, tuple)) and any(map(_has_pretrained, tree))
+
+
+def check_complete(state_dict: Mapping[str, Tensor], pruner: Pruner) -> None:
+    """Refuse a checkpoint that lacks weights of prunable layers.
+
+    MMEngine loads what fits and only logs the rest.
+
+    Raises:
+        ValueError: Naming missing tensors.
+    """
+    graph = pruner.graph
+    needed = {
+        name
+        for (name, _), units in graph.axis_units.items()
+        if name in graph.trainable and (units < graph.num_units).any()
+    }
+    missing = sorted(needed - state_dict.keys())
+    if missing:
+        raise ValueError(
+            f'{pruner.name} prunes a trained network, but `load_from` lacks '
+            f'{len(missing)} of the {len(needed)} tensors with prunable '
+            f'channels ({", ".join(missing[:3])}, ...). Give a checkpoint of '
+            'this model; it has keys such as '
+            f'{", ".join(list(state_dict)[:2]) or "none"}.'
+        )
+
+
+def check_trained(model: nn.Module, method: str) -> None:
+    """Refuse a network whose BatchNorms have never seen a batch.
+
+    Raises:
+        ValueError: If all running statistics are as initialised.
+    """
+    norms: list[Any] = [
+        module
+        for module in model.modules()
+        if isinstance(module, _BatchNorm) and module.track_running_stats
+    ]
+    untouched = [
+        not norm.running_mean.any() and bool((norm.running_var == 1).all())
+        for norm in norms
+    ]
+    if norms and all(untouched):
+        raise ValueError(
+            f'{method} prunes a trained network, but the statistics of all '
+            f'{len(norms)} BatchNorms are as initialised: the checkpoint is '
+            'of an untrained network, or was not loaded. Train it first, or '
+            'check `load_from`.'
         )

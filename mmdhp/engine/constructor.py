@@ -10,6 +10,7 @@ from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as ROOT_CONSTRUCTORS
 from mmengine.registry import OPTIMIZERS
 from torch import nn
+from torch.optim import Optimizer
 
 from mmdhp.methods import Pruner
 from mmdhp.registry import (
@@ -33,16 +34,17 @@ class PruningOptimWrapperConstructor:
     """Traces the model, builds the pruner and the search-stage optimizer.
 
     The optimizer holds the parameters that the base config's constructor
-    gives it, and the pruner's search variables as one more parameter group.
-    Weights that a pruner generates have no gradient when the optimizer steps,
-    so it leaves them alone.
+    gives it, and the pruner's search variables as one more parameter group;
+    those alone for a pruner that trains nothing else. Weights that a pruner
+    generates have no gradient when the optimizer steps, so it leaves them
+    alone.
 
     Args:
         optim_wrapper_cfg (dict): An ordinary ``optim_wrapper`` with these
             further keys: ``pruner`` (dict, required), ``search_optimizer``
-            (dict, optional; what differs from ``optimizer`` in the search;
-            another ``type`` replaces it) and ``base_constructor`` (dict,
-            optional; builds the ordinary part).
+            (dict, optional; what differs in the search from ``optimizer``, or
+            from the method's own default; another ``type`` replaces it) and
+            ``base_constructor`` (dict, optional; builds the ordinary part).
         paramwise_cfg (dict, optional): For the ordinary part.
     """
 
@@ -74,10 +76,7 @@ class PruningOptimWrapperConstructor:
             model = cast(nn.Module, model.module)
         pruner = build_pruner(self.pruner_cfg)
         pruner.attach(model, run_model)
-        optimizer = self._build_plain(model, self._search_cfg()).optimizer
-        optimizer.add_param_group(
-            {'params': list(pruner.program.parameters())}
-        )
+        optimizer = self._build_search(model, pruner)
         arguments = {
             key: copy.deepcopy(value)  # wrappers pop from `clip_grad`
             for key, value in self.base.items()
@@ -92,6 +91,15 @@ class PruningOptimWrapperConstructor:
                 **arguments,
             )
         )
+
+    def _build_search(self, model: nn.Module, pruner: Pruner) -> Optimizer:
+        cfg = self._search_cfg(pruner)
+        variables = {'params': list(pruner.program.parameters())}
+        if not pruner.trains_model:
+            return OPTIMIZERS.build({**cfg['optimizer'], **variables})
+        optimizer = self._build_plain(model, cfg).optimizer
+        optimizer.add_param_group(variables)
+        return optimizer
 
     def build_fine_tune(self, model: nn.Module) -> OptimWrapper:
         """The base config's own wrapper, for the pruned model."""
@@ -112,14 +120,10 @@ class PruningOptimWrapperConstructor:
             )
         return constructor(model)
 
-    def _search_cfg(self) -> dict:
+    def _search_cfg(self, pruner: Pruner) -> dict:
         optimizer = dict(self.base['optimizer'])
-        if self.search_optimizer is not None:
-            change = dict(self.search_optimizer)
-            replaces = change.get('type', optimizer['type'])
-            if replaces != optimizer['type']:
-                optimizer = {}
-            optimizer.update(change)
+        for change in (pruner.search_optimizer, self.search_optimizer):
+            optimizer = _changed(optimizer, change or {})
         if self.type == 'mmdhp.PruningOptimWrapper':
             optimizer.update(_fused(optimizer))
         return {'type': 'OptimWrapper', 'optimizer': optimizer}
@@ -162,6 +166,13 @@ def _search_type(kind: Any) -> str:
         f'optim_wrapper type {name!r} cannot search; use one of '
         f'{", ".join(PLAIN_TYPES)}.'
     )
+
+
+def _changed(optimizer: dict, change: dict) -> dict:
+    """Update an optimizer's config; another type replaces it."""
+    if change.get('type', optimizer['type']) != optimizer['type']:
+        return dict(change)
+    return {**optimizer, **change}
 
 
 def _fused(optimizer: dict) -> dict:

@@ -12,8 +12,13 @@ from torch import Tensor
 from mmdhp.registry import HOOKS
 
 from .arguments import accepted, unknown_keys
-from .batch_norm import recalibrate
-from .checks import check_exact, check_ranks_agree
+from .calibration import recalibrate, show_gradients
+from .checks import (
+    check_exact,
+    check_ranks_agree,
+    check_trained,
+    check_weights_named,
+)
 from .export import check_exportable, export
 from .optim_wrapper import PruningAmpOptimWrapper, PruningOptimWrapper
 from .random_state import rng_state
@@ -45,8 +50,9 @@ class PruningHook(ResumableHook):
         search (dict, optional): ``max_epochs`` or ``max_iters`` (in the unit
             of the train loop; an upper bound, the pruner may stop earlier),
             and ``param_scheduler`` (as in MM configs, counted from the start
-            of the search). By default 20 % of the fine-tune length at
-            constant learning rate.
+            of the search). By default a fraction of the fine-tune length, 20 %
+            for most methods, at constant learning rate. A method without a
+            search takes none of it.
         interval (int): Iterations between two looks at the search. Defaults
             to 100.
         optimizer_state (str): ``'new'``, or ``'sliced'`` to carry momentum
@@ -124,11 +130,16 @@ class PruningHook(ResumableHook):
             )
         self.fine_tune_length = loop_length(runner)
         self.search_length = search_length(
-            runner, self.search, self.fine_tune_length
+            runner,
+            self.search,
+            self.fine_tune_length,
+            wrapper.pruner.search_fraction,
         )
         if self.export:
             check_exportable(runner.cfg)
         self.pruner = wrapper.pruner
+        if self.pruner.keeps_weights:
+            check_weights_named(runner, self.pruner.name)
         self._build_fine_tune = wrapper.build_fine_tune
         wrapper.has_hook = True
         wrapper.reset_settings()  # the Runner's schedulers have started
@@ -141,10 +152,12 @@ class PruningHook(ResumableHook):
         set_loop_length(runner, self.search_length + self.fine_tune_length)
 
     def before_train(self, runner: Runner) -> None:
-        """Write the first generated weights, or continue where it stopped."""
+        """Write the first weights, select at once, or continue a search."""
         self.continue_random(runner)
         if self.state != 'search':
             return
+        if self.pruner.keeps_weights:
+            check_trained(unwrapped(runner), self.pruner.name)
         for parameter in self.pruner.program.parameters():
             dist.broadcast(parameter.data)
         steps = self.search_length
@@ -162,6 +175,9 @@ class PruningHook(ResumableHook):
             ),
             logger='current',
         )
+        if not self.search_length:
+            show_gradients(runner, self.pruner)
+            self._transition(runner)
 
     def after_train_iter(
         self,
@@ -195,7 +211,7 @@ class PruningHook(ResumableHook):
             f'(target: {self.pruner.target}).',
             logger='current',
         )
-        if last and not progress.reached:
+        if last and progress.reached is False:
             print_log(
                 'The search ends by its length, not by its own threshold; '
                 'the channels with the lowest scores go. A longer search or '
@@ -203,7 +219,7 @@ class PruningHook(ResumableHook):
                 logger='current',
                 level=logging.WARNING,
             )
-        self.due = last or progress.reached
+        self.due = last or bool(progress.reached)
 
     def _log_ratios(self, runner: Runner, macs: float, params: float) -> None:
         runner.message_hub.update_scalar('train/macs_ratio', macs)
@@ -218,8 +234,12 @@ class PruningHook(ResumableHook):
         self, runner: Runner, batch_idx: int, data_batch: Any = None
     ) -> None:
         """Transition between two iterations."""
-        if not by_epoch(runner) and self.state == 'search' and self.due:
+        if self.state != 'search':
+            return
+        if not by_epoch(runner) and self.due:
             self._transition(runner)
+        else:
+            self.pruner.set_mode(unwrapped(runner))
 
     def _transition(self, runner: Runner) -> None:
         keep = self.pruner.select()

@@ -66,14 +66,17 @@ def announcement(
 
     Args:
         pruner (Pruner): Attached pruner.
-        search (int): Length of the search, at most.
+        search (int): Length of the search, at most; 0 for none.
         fine_tune (int): Length of the fine-tuning.
         unit (str): What the lengths count.
     """
-    text = (
-        f'{pruner.name}: {pruner.graph}. Target: {pruner.target}, after at '
-        f'most {search} {unit} of search, then {fine_tune} of fine-tuning.'
-    )
+    stages = f'at once, then {fine_tune} {unit} of fine-tuning'
+    if search:
+        stages = (
+            f'after at most {search} {unit} of search, then {fine_tune} of '
+            'fine-tuning'
+        )
+    text = f'{pruner.name}: {pruner.graph}. Target: {pruner.target}, {stages}.'
     if pruner.graph.unused:
         text += (
             '\nNot reached by the traced forward pass, so left as they are: '

@@ -14,7 +14,7 @@ from torch import Tensor
 from mmdhp.methods import Pruner
 from mmdhp.surgery import resize, state_shapes
 
-from .checks import check_unpruned
+from .checks import check_complete, check_unpruned
 from .random_state import own_generator, rng_state, set_rng_state
 from .record import KEY, check_groups, make_record, read_record
 from .stage import by_epoch
@@ -72,6 +72,9 @@ class ResumableHook(Hook, ABC):
             self._resume(runner, read_record(checkpoint))
         elif self.state == 'search':
             check_unpruned(weights, self.pruner.graph)
+            if self.pruner.keeps_weights:
+                check_complete(weights, self.pruner)
+                return
             print_log(
                 f'{self.pruner.name} generates conv weights: those of '
                 '`load_from` are replaced; norms, biases and the classifier '

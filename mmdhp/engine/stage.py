@@ -73,28 +73,39 @@ def start_stage(
         )
 
 
-def search_length(runner: Runner, search: dict, fine_tune: int) -> int:
+def search_length(
+    runner: Runner, search: dict, fine_tune: int, fraction: float
+) -> int:
     """Length of the search, in the loop's own unit.
 
     Args:
         runner (Runner): The runner.
-        search (dict): With ``max_epochs`` or ``max_iters``, or neither: then
-            it is 20 % of the fine-tuning.
+        search (dict): With ``max_epochs`` or ``max_iters``, or neither.
         fine_tune (int): Length of the fine-tuning.
+        fraction (float): Of it, the search's length by default. With 0 there
+            is no search.
 
     Raises:
-        ValueError: If it is given in the other unit, or is no number above 0.
+        ValueError: If it is given in the other unit, is no number above 0, or
+            is given to a method without a search.
     """
     right, wrong = 'max_epochs', 'max_iters'
     if not by_epoch(runner):
         right, wrong = wrong, right
+    if not fraction:
+        if search:
+            raise ValueError(
+                f'PruningHook: search is {search}, but the method selects '
+                'without a search. Remove it.'
+            )
+        return 0
     if wrong in search:
         raise ValueError(
             f'PruningHook: search has {wrong}={search[wrong]!r}, but '
             f'{type(runner.train_loop).__name__} counts {unit(runner)}; give '
             f'search=dict({right}=...).'
         )
-    length = search.get(right, max(fine_tune // 5, 1))
+    length = search.get(right, max(int(fine_tune * fraction), 1))
     if isinstance(length, bool) or not isinstance(length, int) or length < 1:
         raise ValueError(
             f'PruningHook: search {right} is {length!r}, but a whole number '

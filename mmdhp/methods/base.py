@@ -4,7 +4,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Callable, Optional, Union
+from typing import Any, Callable, ClassVar, Optional, Union
 
 import torch
 from torch import Tensor, nn
@@ -22,20 +22,38 @@ class Progress:
     Args:
         macs (float): MACs left at the method's own threshold, as a fraction.
         params (float): Parameters left, as a fraction.
-        reached (bool): Whether the search may stop.
+        reached (bool, optional): Whether the search may stop. None for a
+            method that has no threshold of its own: its search lasts as long
+            as the config says.
     """
 
     macs: float
     params: float
-    reached: bool
+    reached: Optional[bool]
 
 
 class Pruner(ABC):
     """A pruning method: search variables beside an untouched model.
 
     The engine calls, in this order: :meth:`attach` and :meth:`plan` once; per
-    training step :meth:`pull` before and :meth:`after_step` behind the
-    optimizer; :meth:`progress` now and then; :meth:`select` at the end.
+    training step :meth:`set_mode`, then :meth:`pull` before and
+    :meth:`after_step` behind the optimizer; :meth:`progress` now and then;
+    :meth:`select` at the end. What a method does not need, it leaves as it is
+    here.
+
+    Attributes:
+        keeps_weights (bool): Whether the method prunes the weights that were
+            loaded, so that there must be some. Otherwise it makes new ones.
+        trains_model (bool): Whether the search trains the model's own
+            parameters, too. Otherwise the optimizer has the search variables
+            only, and :meth:`pull` clears all other gradients.
+        search_fraction (float): Default length of the search, as a fraction
+            of the fine-tuning; with 0 there is no search, and the method
+            selects from the gradients of :attr:`batches` batches at once.
+        search_optimizer (dict | None): Default optimizer of the search, as in
+            an MM config; None for the config's own.
+        batches (int): Training batches of which a method without a search
+            sees the gradients.
 
     Args:
         target (dict): What is left, e.g. ``dict(macs=0.4)`` or
@@ -95,6 +113,12 @@ class Pruner(ABC):
         self.graph: ChannelGraph
         self.floors: Tensor
         self.program: nn.Module
+
+    keeps_weights: ClassVar[bool] = False
+    trains_model: ClassVar[bool] = True
+    search_fraction: ClassVar[float] = 0.2
+    search_optimizer: ClassVar[Optional[dict]] = None
+    batches: int = 0
 
     @property
     def name(self) -> str:
@@ -178,14 +202,18 @@ class Pruner(ABC):
         """Create the search variables; its parameters are optimised."""
 
     @abstractmethod
+    def scores(self) -> Tensor:
+        """Importance of every unit, shape ``(U, )``; larger is kept."""
+
+    def set_mode(self, model: nn.Module) -> None:
+        """Choose train or eval mode, called before every search iteration."""
+
     def push(self) -> None:
         """Write the model's weights from the search variables."""
 
-    @abstractmethod
     def pull(self) -> None:
         """Gradients of the model's weights → those of the variables."""
 
-    @abstractmethod
     def after_step(self, lr: float) -> None:
         """Act after an optimizer step that really happened.
 
@@ -193,15 +221,6 @@ class Pruner(ABC):
             lr (float): Current learning rate of the search variables.
         """
 
-    @abstractmethod
-    def scores(self) -> Tensor:
-        """Importance of every unit, shape ``(U, )``; larger is kept."""
-
-    @abstractmethod
-    def progress(self) -> Progress:
-        """Where the search stands by the method's own threshold."""
-
-    @abstractmethod
     def plan(self, steps: int, lr: float) -> None:
         """Learn how long the search may last, before it starts.
 
@@ -209,6 +228,10 @@ class Pruner(ABC):
             steps (int): Optimizer steps of the search, at most.
             lr (float): Learning rate at its start.
         """
+
+    def progress(self) -> Progress:
+        """Where the search stands by the method's own threshold."""
+        return Progress(*self.ratios(self.select()), reached=None)
 
     def select(self) -> Tensor:
         """The keep mask that meets the target exactly, shape ``(U, )``."""

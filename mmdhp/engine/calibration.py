@@ -1,6 +1,7 @@
-"""BatchNorm statistics of a model that has just been cut."""
+"""Training batches on the side, before or between the iterations of a run."""
 
 import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -8,8 +9,11 @@ from mmengine import dist
 from mmengine.dataset import DefaultSampler
 from mmengine.logging import print_log
 from mmengine.runner import Runner
+from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
+
+from mmdhp.methods import Pruner
 
 from .random_state import rng_state, set_rng_state
 from .transition import unwrapped
@@ -28,7 +32,7 @@ def recalibrate(runner: Runner, batches: int) -> None:
         batches (int): Training batches to average over; with fewer in the
             data set, all of them.
     """
-    model: Any = unwrapped(runner)
+    model = unwrapped(runner)
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
     norms = [m for m in norms if m.track_running_stats]
     if not norms or batches < 1:
@@ -38,14 +42,7 @@ def recalibrate(runner: Runner, batches: int) -> None:
         norm.reset_running_stats()
         norm.momentum = None  # cumulative average
     model.train()
-    rng = rng_state()
-    count = 0
-    with runner.optim_wrapper.optim_context(runner.model):
-        for data in itertools.islice(_calibration_data(runner), batches):
-            count += 1
-            data = model.data_preprocessor(data, True)
-            model._run_forward(data, mode='loss')
-    set_rng_state(rng)
+    count = sum(1 for _ in _losses(runner, model, batches))
     for norm, momentum in zip(norms, momenta):
         norm.momentum = momentum
         if dist.is_distributed():
@@ -57,7 +54,43 @@ def recalibrate(runner: Runner, batches: int) -> None:
     )
 
 
-def _calibration_data(runner: Runner) -> DataLoader:
+def show_gradients(runner: Runner, pruner: Pruner) -> None:
+    """Let a pruner pull the gradients of some training batches.
+
+    The model is in eval mode, so that it is what has been trained, and is
+    left without gradients. Training continues with the data and the random
+    numbers that it would have had.
+
+    Args:
+        runner (Runner): Its model is the original one.
+        pruner (Pruner): It says how many batches it wants.
+    """
+    if pruner.batches < 1:
+        return
+    runner.model.eval()
+    for loss in _losses(runner, runner.model, pruner.batches):
+        loss.backward()
+        pruner.pull()
+        runner.model.zero_grad(set_to_none=True)
+    runner.model.train()
+
+
+def _losses(runner: Runner, model: Any, batches: int) -> Iterator[Tensor]:
+    """Losses of a model, in its present mode, on some training batches."""
+    plain: Any = unwrapped(runner)
+    rng = rng_state()
+    try:
+        for data in itertools.islice(_training_data(runner), batches):
+            data = plain.data_preprocessor(data, True)
+            with runner.optim_wrapper.optim_context(plain):  # synchronised
+                losses = model._run_forward(data, mode='loss')
+                loss, _ = plain.parse_losses(losses)
+            yield loss
+    finally:
+        set_rng_state(rng)
+
+
+def _training_data(runner: Runner) -> DataLoader:
     """The training data from its start.
 
     A second iterator over the loader of the run would advance a sampler that

@@ -1,0 +1,124 @@
+"""One-shot pruning: the baseline that every paper compares with."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmdhp.registry import PRUNERS
+
+from .base import Pruner
+from .importance import filter_norms, norm_scales, taylor_terms
+from .selection import rank_in_group
+
+Criterion = Callable[[nn.Module, Any], Tensor]
+
+# From the weights alone; 'taylor' and 'random' need more.
+CRITERIA: dict[str, Criterion] = {
+    'l1': lambda model, graph: filter_norms(model, graph, 1),
+    'l2': lambda model, graph: filter_norms(model, graph, 2),
+    'bn': norm_scales,
+}
+SCOPES = ('uniform', 'global')
+
+
+@PRUNERS.register_module()
+class OneShot(Pruner):
+    """Prune a trained network at once by the importance of its channels.
+
+    There is no search: training starts with the transition, and all of it is
+    fine-tuning.
+
+    Args:
+        target (dict): See :class:`Pruner`.
+        input_shape (Sequence[int]): See :class:`Pruner`.
+        criterion (str): ``'l1'`` or ``'l2'``, the norm of a channel's filters
+            (Li et al., ICLR 2017); ``'bn'``, its norm scale (Liu et al., ICCV
+            2017); ``'taylor'``, the squared first-order change of the loss
+            (Molchanov et al., CVPR 2019); ``'random'``. Defaults to ``'l1'``.
+        scope (str): ``'uniform'``: every group loses the same fraction;
+            ``'global'``: one threshold for all. Defaults to ``'uniform'``.
+        batches (int): Training batches for ``'taylor'``. Defaults to 10.
+        seed (int): For ``'random'``. Defaults to 0.
+        **kwargs: See :class:`Pruner`.
+    """
+
+    keeps_weights = True
+    search_fraction = 0.0
+
+    def __init__(
+        self,
+        target: dict,
+        input_shape: tuple,
+        *,
+        criterion: str = 'l1',
+        scope: str = 'uniform',
+        batches: int = 10,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(target, input_shape, **kwargs)
+        criteria = (*CRITERIA, 'taylor', 'random')
+        if criterion not in criteria:
+            raise ValueError(
+                f'criterion is {criterion!r}; there are {criteria}.'
+            )
+        if scope not in SCOPES:
+            raise ValueError(f'scope is {scope!r}; there are {SCOPES}.')
+        if not isinstance(batches, int) or batches < 1:
+            raise ValueError(
+                f'batches is {batches!r}, but a whole number of at least 1 is '
+                'needed.'
+            )
+        self.criterion = criterion
+        self.scope = scope
+        self.batches = batches if criterion == 'taylor' else 0
+        self.seed = seed
+
+    def blind_groups(self, model: nn.Module) -> list[str]:
+        """Groups that the criterion says nothing about."""
+        if self.criterion not in CRITERIA:
+            return []
+        unknown = CRITERIA[self.criterion](model, self.graph).isnan()
+        return [
+            group.name
+            for group in self.graph.groups
+            if unknown[group.start : group.stop].any()
+        ]
+
+    def build_program(self, model: nn.Module) -> nn.Module:
+        """Nothing is learned; remember the model, and sum up changes."""
+        self._observed = [model]  # in a list: not a part of the program
+        self._changes = torch.zeros(self.graph.num_units).double()
+        return nn.Module()
+
+    def pull(self) -> None:
+        """Add the changes that the gradients of one batch predict."""
+        (model,) = self._observed
+        terms = taylor_terms(model, self.graph)
+        bad = self.graph.group_of_unit[terms.isnan()].unique().tolist()
+        if bad:
+            names = [self.graph.groups[i].name for i in bad]
+            raise ValueError(
+                f'No gradient reaches {", ".join(names[:5])}, so the Taylor '
+                'criterion says nothing about them. Add them to `exclude`, '
+                'or unfreeze them.'
+            )
+        self._changes += terms
+
+    def scores(self) -> Tensor:
+        """The criterion; for ``'uniform'``, each group's ranks, as shares."""
+        (model,) = self._observed
+        if self.criterion == 'random':
+            generator = torch.Generator().manual_seed(self.seed)
+            scores = torch.rand(self.graph.num_units, generator=generator)
+        elif self.criterion == 'taylor':
+            scores = self._changes
+        else:
+            scores = CRITERIA[self.criterion](model, self.graph)
+        if self.scope == 'global':
+            return scores
+        sizes = torch.tensor([group.size for group in self.graph.groups])
+        size = sizes[self.graph.group_of_unit]
+        return 1 - rank_in_group(scores, self.graph) / size

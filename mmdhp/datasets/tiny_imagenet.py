@@ -115,7 +115,8 @@ def _lines(root: Path, name: str) -> list[str]:
     path = root / name
     if not path.exists():
         raise _missing(root, f'there is no {name}')
-    return path.read_text(encoding='utf-8').split('\n')[:-1] or ['']
+    lines = path.read_text(encoding='utf-8').splitlines()
+    return [line for line in lines if line.strip()]
 
 
 def _missing(root: Path, problem: str) -> FileNotFoundError:

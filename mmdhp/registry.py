@@ -25,7 +25,7 @@ def _build_pruner(cfg: dict, *args: Any, **kwargs: Any) -> Any:
 
 
 MODELS = _child(mmengine_registry.MODELS, 'mmdhp.models')
-DATASETS = _child(mmengine_registry.DATASETS)
+DATASETS = _child(mmengine_registry.DATASETS, 'mmdhp.datasets')
 TRANSFORMS = _child(mmengine_registry.TRANSFORMS)
 METRICS = _child(mmengine_registry.METRICS)
 HOOKS = _child(mmengine_registry.HOOKS, 'mmdhp.engine')

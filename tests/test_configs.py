@@ -1,9 +1,11 @@
 """Every config loads, builds its model and, with a pruner, is traced."""
 
+import re
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 import mmdhp
 from mmdhp.engine import PruningOptimWrapperConstructor
@@ -19,6 +21,7 @@ CONFIGS = sorted(
     for path in (ROOT / 'configs').rglob('*.py')
     if '_base_' not in path.parts
 )
+METAFILES = sorted((ROOT / 'configs').rglob('metafile.yml'))
 
 
 def build(path):
@@ -48,16 +51,57 @@ def test_pruning_config_attaches_and_selects(path):
     config, model = build(path)
     optim_wrapper = config.optim_wrapper.to_dict()
     assert optim_wrapper.pop('constructor').startswith('mmdhp.')
+    optim_wrapper['pruner']['embedding_dim'] = 1  # a tenth of the memory
     wrapper = PruningOptimWrapperConstructor(optim_wrapper)(model)
     pruner = wrapper.pruner
     keep = pruner.select()
     ratio = pruner.cost(keep) / pruner.cost(pruner.graph.full())
     assert pruner.target.ratio - 0.05 < ratio <= pruner.target.ratio
     assert not pruner.graph.unused
-    inputs = torch.rand(2, *pruner.input_shape)
+    channels, *size = pruner.input_shape
+    inputs = torch.rand(2, channels, *(min(length, 64) for length in size))
     pruner.push()
     gap = mmdhp.verify(model, pruner.graph, keep, inputs, relative=True)
     assert gap <= 1e-4
+
+
+@pytest.mark.parametrize(
+    'path',
+    [path for path in CONFIGS if path.parent.name == 'dhp'],
+    ids=lambda p: p.stem,
+)
+def test_name_says_the_target(path):
+    target = mmengine.Config.fromfile(path).optim_wrapper.pruner.target
+    percent = re.search(r'_dhp(\d+)(_|$)', path.stem).group(1)
+    assert target == {'macs': int(percent) / 100}
+
+
+@pytest.mark.parametrize('path', METAFILES, ids=lambda p: p.parent.name)
+def test_metafile_lists_its_configs(path):
+    content = yaml.safe_load(path.read_text())
+    collections = {entry['Name'] for entry in content['Collections']}
+    models = content['Models']
+    assert {entry['In Collection'] for entry in models} == collections
+    assert {entry['Name']: ROOT / entry['Config'] for entry in models} == {
+        config.stem: config for config in path.parent.glob('*.py')
+    }
+
+
+@pytest.mark.parametrize('path', METAFILES, ids=lambda p: p.parent.name)
+def test_metafile_has_the_sizes_of_the_networks(path):
+    for entry in yaml.safe_load(path.read_text())['Models']:
+        parameters = entry['Metadata'].get('Parameters')
+        if parameters is not None:
+            _, model = build(ROOT / entry['Config'])
+            found = sum(p.numel() for p in model.parameters())
+            assert (entry['Name'], found) == (entry['Name'], parameters)
+
+
+@pytest.mark.parametrize('path', METAFILES, ids=lambda p: p.parent.name)
+def test_readme_names_its_configs(path):
+    text = path.with_name('README.md').read_text()
+    named = set(re.findall(r'\]\((\w+\.py)\)', text))
+    assert named == {config.name for config in path.parent.glob('*.py')}
 
 
 def test_upsampler_of_the_paper_keeps_the_residual_channels():

@@ -8,7 +8,11 @@ import pytest
 from mmdhp.graph.reasons import REASONS
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
+PAGES = [
+    ROOT / 'README.md',
+    *sorted((ROOT / 'docs').glob('*.md')),
+    *sorted((ROOT / 'configs').glob('*/README.md')),
+]
 
 
 def blocks(page, language):
@@ -16,7 +20,7 @@ def blocks(page, language):
     return re.findall(pattern, page.read_text(), re.M | re.S)
 
 
-@pytest.mark.parametrize('page', PAGES, ids=lambda p: p.name)
+@pytest.mark.parametrize('page', PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_relative_links_exist(page):
     links = re.findall(r'\]\((?!https?:)([^)#]+)', page.read_text())
     missing = [link for link in links if not (page.parent / link).exists()]

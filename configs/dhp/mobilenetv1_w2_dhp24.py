@@ -1,0 +1,9 @@
+# 24 % of the network of twice the width is about all of the ordinary one.
+_base_ = './mobilenetv1_dhp50.py'
+
+model = dict(backbone=dict(widen_factor=2), head=dict(in_channels=2048))
+optim_wrapper = dict(
+    pruner=dict(
+        target=dict(macs=0.24), floors={'backbone.blocks.12.1.0': 0.45}
+    )
+)

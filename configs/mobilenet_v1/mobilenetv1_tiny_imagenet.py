@@ -1,0 +1,6 @@
+_base_ = [
+    '../_base_/models/mobilenet_v1_tiny.py',
+    '../_base_/datasets/tiny_imagenet_bs64.py',
+    '../_base_/schedules/tiny_imagenet_220e.py',
+    'mmpretrain::_base_/default_runtime.py',
+]

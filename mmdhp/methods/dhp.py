@@ -16,6 +16,7 @@ from .base import Progress, Pruner
 from .selection import check_finite, threshold_mask
 
 REGULARIZERS = ('l1', 'l2')
+_BISECTIONS = 30
 
 
 @PRUNERS.register_module()
@@ -35,7 +36,8 @@ class DHP(Pruner):
         input_shape (Sequence[int]): See :class:`Pruner`.
         regularization (float, optional): λ. By default it is chosen such
             that the proximal operator alone reaches the target after 80 % of
-            the search, since a good λ depends on learning rate and length.
+            the search's learning rates, since a good λ depends on them and on
+            the length.
         regularizer (str): ``'l1'``, or ``'l2'`` (not squared, the latents of
             a group as one vector). Defaults to ``'l1'``.
         threshold (float): τ. Defaults to 5e-3.
@@ -104,12 +106,22 @@ class DHP(Pruner):
 
     def plan(self, steps: int, lr: float) -> None:
         """Choose λ from the length of the search, if none was given."""
-        if self.regularization is not None:
-            return
-        scores = self.scores()
-        removed = scores[~self.select()]
-        distance = float(removed.max()) if len(removed) else 0.0
-        self.regularization = distance / (0.8 * max(steps, 1) * lr)
+        if self.regularization is None:
+            rates = 0.8 * max(steps, 1) * lr
+            self.regularization = self._distance() / rates if rates else 0.0
+
+    def _distance(self) -> float:
+        """Smallest sum of steps ``λ·μ`` that alone reaches the target."""
+        latent = self.latent
+        low, high = 0.0, float(latent.norm())
+        for _ in range(_BISECTIONS):
+            middle = (low + high) / 2
+            shrunk = self._proximal(latent, middle).abs().cpu()
+            if self._progress(shrunk).reached:
+                high = middle
+            else:
+                low = middle
+        return high
 
     @property
     def latent(self) -> Tensor:
@@ -155,7 +167,9 @@ class DHP(Pruner):
 
     def progress(self) -> Progress:
         """Ratios of the mask ``|z| >= τ``, floors respected."""
-        scores = self.scores()
+        return self._progress(self.scores())
+
+    def _progress(self, scores: Tensor) -> Progress:
         check_finite(scores, self.graph)
         keep = threshold_mask(scores, self.graph, self.threshold, self.floors)
         macs, params = self.ratios(keep)

@@ -16,12 +16,13 @@ from torch import Tensor, nn
 
 
 def open_forward(module: nn.Module) -> Optional[Callable]:
-    """The open forward of a module's class, if there is one."""
-    for kind in type(module).__mro__:
-        found = _FORWARDS.get(kind.__name__)
-        if found is not None and all(hasattr(module, a) for a in found[1]):
-            return found[0]
-    return None
+    """The open forward of a module's class, if there is one.
+
+    A subclass with a forward of its own has none.
+    """
+    kind = next(k for k in type(module).__mro__ if 'forward' in vars(k))
+    forward, attributes = _FORWARDS.get(kind.__name__, (None, ()))
+    return forward if all(hasattr(module, a) for a in attributes) else None
 
 
 def install(module: nn.Module) -> None:

@@ -125,5 +125,19 @@ def test_windows_of_swin():
 
 def test_other_modules_have_none():
     assert open_forward(nn.Linear(3, 4)) is None
-    lookalike = type('WindowMSA', (nn.Module,), {})()
+    lookalike = type('WindowMSA', (nn.Module,), {'forward': len})()
     assert open_forward(lookalike) is None
+
+
+def test_a_forward_of_its_own_is_respected():
+    class Scaled(nn.MultiheadAttention):
+        def forward(self, query, key, value):
+            return 2 * super().forward(query, key, value)[0]
+
+    class Renamed(nn.MultiheadAttention):
+        pass
+
+    assert open_forward(Scaled(8, 2)) is None
+    assert open_forward(Renamed(8, 2)) is open_forward(
+        nn.MultiheadAttention(8, 2)
+    )

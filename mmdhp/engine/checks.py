@@ -13,9 +13,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmdhp.graph import ChannelGraph
 from mmdhp.methods import Pruner
+from mmdhp.models.model_forward import run_model
 from mmdhp.surgery import verify
-
-from .model_forward import run_model
 
 TOLERANCE = 1e-3  # largest relative difference, for single precision
 

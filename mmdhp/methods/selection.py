@@ -1,7 +1,7 @@
 """From scores to a keep mask that meets a target exactly."""
 
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 import torch
 from torch import Tensor
@@ -111,6 +111,8 @@ def select(
     budget: float,
     floors: Tensor,
     divisor: int = 1,
+    *,
+    full: Optional[int] = None,
 ) -> Tensor:
     """One global threshold that meets a budget, found exactly.
 
@@ -127,6 +129,8 @@ def select(
         floors (Tensor): Units every group keeps at least, ``(groups, )``.
         divisor (int): Kept channels of a group are a multiple of it, where
             the group is large enough. Defaults to 1.
+        full (int, optional): Cost that the message calls the original.
+            Defaults to that of everything.
 
     Returns:
         Tensor: bool mask of the largest selection within the budget.
@@ -153,7 +157,7 @@ def select(
 
     low, high = 0, len(order)
     if cost(mask(high)) > budget:
-        full = cost(graph.full())
+        full = full or cost(graph.full())
         raise GraphError(
             f'The target {budget / full:.4g} cannot be reached: with the '
             f'smallest allowed widths {cost(mask(high)) / full:.4g} of the '

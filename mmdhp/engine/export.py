@@ -142,7 +142,7 @@ def channel_summary(
             'ratio': pruned / original,
         }
 
-    return {
+    summary: dict[str, Any] = {
         'method': pruner.name,
         'target': {pruner.target.quantity: pruner.target.ratio},
         'macs': compare(
@@ -162,9 +162,6 @@ def channel_summary(
             {'name': name, 'kept': kept, 'total': total}
             for name, (kept, total) in pruner.widths(keep).items()
         ],
-        'widened': {}
-        if base is graph
-        else {g.name: g.size for g in graph.groups},
         'shapes': {
             name: list(tensor.shape)
             for name, tensor in resizing.named_tensors(model)
@@ -172,6 +169,9 @@ def channel_summary(
         },
         'attributes': graph.attribute_values(keep),
     }
+    if base is not graph:
+        summary['widened'] = {group.name: group.size for group in graph.groups}
+    return summary
 
 
 def plain_numbers(metrics: Mapping[str, Any]) -> dict[str, float]:

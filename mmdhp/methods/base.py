@@ -53,6 +53,9 @@ class Pruner(ABC):
             selects from the gradients of :attr:`batches` batches at once.
         search_optimizer (dict | None): Default optimizer of the search, as in
             an MM config; None for the config's own.
+        fills_budget (bool): Whether the target is met to within the cheapest
+            unit, at the price of one threshold for all. Otherwise to within
+            the unit at the threshold.
         batches (int): Training batches of which a method without a search
             sees the gradients.
 
@@ -121,6 +124,7 @@ class Pruner(ABC):
     trains_model: ClassVar[bool] = True
     search_fraction: ClassVar[float] = 0.2
     search_optimizer: ClassVar[Optional[dict]] = None
+    fills_budget: ClassVar[bool] = False
     batches: int = 0
 
     @property
@@ -331,5 +335,6 @@ class Pruner(ABC):
             self.target.ratio * full,
             self.floors,
             self.divisor,
+            fill=self.fills_budget,
             full=full,
         )

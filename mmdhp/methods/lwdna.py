@@ -59,6 +59,7 @@ class LWDNA(LatentPruner):
     """
 
     search_fraction = 0.01
+    fills_budget = True
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ from torch import Tensor
 from mmdhp.graph import ChannelGraph, GraphError
 
 QUANTITIES = ('macs', 'params')
+CLOSE = 1e-3  # fraction of a budget that may be left
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,7 @@ def select(
     floors: Tensor,
     divisor: int = 1,
     *,
+    fill: bool = False,
     full: Optional[int] = None,
 ) -> Tensor:
     """One global threshold that meets a budget, found exactly.
@@ -129,6 +131,9 @@ def select(
         floors (Tensor): Units every group keeps at least, ``(groups, )``.
         divisor (int): Kept channels of a group are a multiple of it, where
             the group is large enough. Defaults to 1.
+        fill (bool): Give units that still fit back behind the threshold,
+            best first; where the budget is still missed by more than 0.1 %,
+            exchange single units. Defaults to False.
         full (int, optional): Cost that the message calls the original.
             Defaults to that of everything.
 
@@ -170,8 +175,10 @@ def select(
         else:
             low = middle + 1
     keep = mask(low)
-    if divisor > 1:
+    if fill or divisor > 1:
         _fill(keep, order, rank, graph, cost, budget, divisor)
+    if fill and divisor == 1:
+        _exchange(keep, order, scores, graph, cost, budget)
     return keep
 
 
@@ -186,8 +193,8 @@ def _fill(
 ) -> None:
     """Give back blocks of ``divisor`` units that still fit, in place.
 
-    Rounding makes the threshold's steps coarse, so that one step may leave
-    much of the budget. Best scores come first; a group whose next block does
+    Rounding, or a unit of many layers, makes the threshold's steps coarse, so
+    that one step may leave much of the budget. Best scores come first; a group whose next block does
     not fit is done.
     """
     done = set()
@@ -203,3 +210,47 @@ def _fill(
             keep.copy_(wider)
         else:
             done.add(index)
+
+
+def _exchange(
+    keep: Tensor,
+    order: Tensor,
+    scores: Tensor,
+    graph: ChannelGraph,
+    cost: Callable[[Tensor], int],
+    budget: float,
+) -> None:
+    """Swap units of two groups until a budget is met closely, in place.
+
+    In a small network, even the cheapest unit may cost more than what is left
+    of the budget. Each swap takes the worst free unit of one group and gives
+    back the best of another: the swap that leaves least.
+    """
+    free = torch.zeros_like(keep)
+    free[order] = True
+    group = graph.group_of_unit
+    while budget - (left := cost(keep)) > CLOSE * budget:
+        worst = _extremes(-scores, keep & free, group)
+        best = _extremes(scores, ~keep & free, group)
+        found = (left, keep)
+        for out in worst:
+            for back in best:
+                if group[out] != group[back]:
+                    other = keep.clone()
+                    other[out], other[back] = False, True
+                    spent = cost(other)
+                    if found[0] < spent <= budget:
+                        found = (spent, other)
+        if found[0] == left:
+            return
+        keep.copy_(found[1])
+
+
+def _extremes(scores: Tensor, among: Tensor, group: Tensor) -> list[int]:
+    """The best unit of every group among some."""
+    units = torch.nonzero(among).flatten()
+    ranked = units[torch.argsort(scores[units], descending=True, stable=True)]
+    first: dict[int, int] = {}
+    for unit, own in zip(ranked.tolist(), group[ranked].tolist()):
+        first.setdefault(own, unit)
+    return list(first.values())

@@ -37,6 +37,7 @@ class Initialiser:
     draws: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @classmethod
+    @torch.no_grad()
     def of(cls, model: nn.Module) -> 'Initialiser':
         """Learn from a freshly built model, which stays as it is."""
         fresh, probe = copy.deepcopy(model), copy.deepcopy(model)
@@ -123,7 +124,7 @@ def _initialise(model: nn.Module) -> None:
 
 def _reset(module: Any) -> None:
     """Let one of PyTorch's layers, or one like them, draw its parameters."""
-    reset = getattr(module, 'reset_parameters', None)
+    reset: Any = getattr(module, 'reset_parameters', None)
     if isinstance(module, nn.MultiheadAttention):
         flag = module._qkv_same_embed_dim  # False with an open forward
         module._qkv_same_embed_dim = module.in_proj_weight is not None
@@ -135,14 +136,11 @@ def _reset(module: Any) -> None:
 
 def _init_weights(model: nn.Module) -> None:
     """Run ``init_weights``; whether it ran before is told as before."""
-    run = getattr(model, 'init_weights', None)
+    run: Any = getattr(model, 'init_weights', None)
     if not _takes_nothing(run):
         return
-    flags = {
-        module: module._is_init
-        for module in model.modules()
-        if hasattr(module, '_is_init')
-    }
+    modules: list[Any] = list(model.modules())
+    flags = {m: m._is_init for m in modules if hasattr(m, '_is_init')}
     for module in flags:
         module._is_init = False
         module.__dict__['_dump_init_info'] = _no_log

@@ -90,7 +90,11 @@ class LWDNA(LatentPruner):
         self._own_floors = self.limits.floors
 
     def resolve_floors(self, model: nn.Module) -> Tensor:
-        """Floors of all groups; that of the classifier's before the user's."""
+        """Floors of all groups.
+
+        The classifier's comes before the user's, and what could not be
+        widened keeps its width.
+        """
         if self.classifier_floor is not None:
             read = classifier_inputs(model, self.graph)
             self.limits = Limits(
@@ -101,7 +105,13 @@ class LWDNA(LatentPruner):
                 },
                 self.limits.max_ratio,
             )
-        return super().resolve_floors(model)
+        floors = super().resolve_floors(model)
+        known = baseline_of(model)
+        if known is not None and known.factor > 1:
+            for index, group in enumerate(self.graph.groups):
+                if known.widths.get(group.name) == group.size:
+                    floors[index] = group.size
+        return floors
 
     def build_program(self, model: nn.Module) -> HyperNetwork:
         """The hypernetwork, and room for the gradients of its latents."""

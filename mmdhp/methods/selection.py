@@ -194,8 +194,8 @@ def _fill(
     """Give back blocks of ``divisor`` units that still fit, in place.
 
     Rounding, or a unit of many layers, makes the threshold's steps coarse, so
-    that one step may leave much of the budget. Best scores come first; a group whose next block does
-    not fit is done.
+    that one step may leave much of the budget. Best scores come first; a
+    group whose next block does not fit is done.
     """
     done = set()
     for unit in order.flip(0).tolist():

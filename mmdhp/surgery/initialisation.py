@@ -10,7 +10,8 @@ from typing import Any, Optional
 import torch
 from torch import Tensor, nn
 
-_SAME = 0.1  # relative difference of two scales that says nothing
+_SAME = 0.1  # logarithm of the ratio of two scales that says nothing
+_FEW = 16  # numbers whose scale says nothing
 
 
 @dataclass(frozen=True)
@@ -176,5 +177,5 @@ def _spread(values: Tensor) -> float:
 
 def _alike(first: float, second: float, count: int) -> bool:
     """Whether two standard deviations may be of one distribution."""
-    tolerance = max(_SAME, 4 / math.sqrt(2 * count))
-    return abs(first / second - 1) < tolerance
+    tolerance = max(_SAME, 5 / math.sqrt(2 * count))
+    return count < _FEW or abs(math.log(first / second)) < tolerance

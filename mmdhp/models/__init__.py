@@ -19,4 +19,5 @@ __all__ = [
     'SRResNet',
     'build_mobilenet_v2',
     'build_pruned',
+    'build_widened',
 ]

@@ -106,10 +106,13 @@ class LWDNA(LatentPruner):
                 self.limits.max_ratio,
             )
         floors = super().resolve_floors(model)
-        known = baseline_of(model)
-        if known is not None and known.factor > 1:
+        if self.baseline is not self.graph:
+            before, now = self.baseline.shapes, self.graph.shapes
             for index, group in enumerate(self.graph.groups):
-                if known.widths.get(group.name) == group.size:
+                if all(
+                    before[m.name][m.axis] == now[m.name][m.axis]
+                    for m in group.members
+                ):
                     floors[index] = group.size
         return floors
 

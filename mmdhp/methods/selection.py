@@ -1,6 +1,7 @@
 """From scores to a keep mask that meets a target exactly."""
 
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Callable, Optional
 
 import torch
@@ -224,33 +225,50 @@ def _exchange(
 
     In a small network, even the cheapest unit may cost more than what is left
     of the budget. Each swap takes the worst free unit of one group and gives
-    back the best of another: the swap that leaves least.
+    back the best ones of another, as many as fit: the swap that leaves least.
     """
     free = torch.zeros_like(keep)
     free[order] = True
     group = graph.group_of_unit
-    while budget - (left := cost(keep)) > CLOSE * budget:
-        worst = _extremes(-scores, keep & free, group)
-        best = _extremes(scores, ~keep & free, group)
-        found = (left, keep)
-        for out in worst:
-            for back in best:
-                if group[out] != group[back]:
-                    other = keep.clone()
-                    other[out], other[back] = False, True
-                    spent = cost(other)
-                    if found[0] < spent <= budget:
-                        found = (spent, other)
-        if found[0] == left:
+    while budget - (spent := cost(keep)) > CLOSE * budget:
+        worst = _by_group(-scores, keep & free, group)
+        best = _by_group(scores, ~keep & free, group)
+        found = (spent, keep)
+        for own, (out, *_) in worst.items():
+            for other, units in best.items():
+                if own != other:
+                    swapped = keep.clone()
+                    swapped[out] = False
+                    _refill(swapped, units, cost, budget)
+                    found = max(
+                        found, (cost(swapped), swapped), key=itemgetter(0)
+                    )
+        if found[0] == spent:
             return
         keep.copy_(found[1])
 
 
-def _extremes(scores: Tensor, among: Tensor, group: Tensor) -> list[int]:
-    """The best unit of every group among some."""
+def _refill(
+    keep: Tensor,
+    units: list[int],
+    cost: Callable[[Tensor], int],
+    budget: float,
+) -> None:
+    """Give units back, in order, while they fit, in place."""
+    for unit in units:
+        keep[unit] = True
+        if cost(keep) > budget:
+            keep[unit] = False
+            return
+
+
+def _by_group(
+    scores: Tensor, among: Tensor, group: Tensor
+) -> dict[int, list[int]]:
+    """Some units by their group, best first."""
     units = torch.nonzero(among).flatten()
     ranked = units[torch.argsort(scores[units], descending=True, stable=True)]
-    first: dict[int, int] = {}
+    found: dict[int, list[int]] = {}
     for unit, own in zip(ranked.tolist(), group[ranked].tolist()):
-        first.setdefault(own, unit)
-    return list(first.values())
+        found.setdefault(own, []).append(unit)
+    return found

@@ -28,6 +28,7 @@ from .saving import save_transition
 from .stage import (
     by_epoch,
     loop_length,
+    mean_rate,
     position,
     search_length,
     set_loop_length,
@@ -160,11 +161,7 @@ class PruningHook(ResumableHook):
             check_trained(unwrapped(runner), self.pruner.name)
         for parameter in self.pruner.program.parameters():
             dist.broadcast(parameter.data)
-        steps = self.search_length
-        if by_epoch(runner):
-            steps *= len(runner.train_dataloader)
-        steps //= runner.optim_wrapper._accumulative_counts
-        self.pruner.plan(steps, runner.optim_wrapper.search_lr)
+        self._plan(runner)
         self.pruner.push()
         print_log(
             announcement(
@@ -178,6 +175,20 @@ class PruningHook(ResumableHook):
         if not self.search_length:
             show_gradients(runner, self.pruner)
             self._transition(runner)
+
+    def _plan(self, runner: Runner) -> None:
+        steps = self.search_length
+        if by_epoch(runner):
+            steps *= len(runner.train_dataloader)
+        group = runner.optim_wrapper.optimizer.param_groups[-1]
+        rate = mean_rate(
+            runner,
+            self.search.get('param_scheduler'),
+            group.get('initial_lr', group['lr']),
+            steps,
+        )
+        updates = steps // runner.optim_wrapper._accumulative_counts
+        self.pruner.plan(updates, rate)
 
     def after_train_iter(
         self,

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
@@ -71,6 +72,39 @@ def start_stage(
         runner.param_schedulers = runner.build_param_scheduler(
             copy.deepcopy(schedulers or [])
         )
+
+
+def mean_rate(runner: Runner, schedulers: Any, lr: float, steps: int) -> float:
+    """Mean learning rate that schedulers lead to, from a rehearsal.
+
+    Args:
+        runner (Runner): It builds the schedulers.
+        schedulers (dict | list | None): As in an MM config, counted from the
+            start of the stage.
+        lr (float): Learning rate at the start, before any scheduler.
+        steps (int): Iterations of the stage.
+
+    Returns:
+        float: Learning rate, averaged over the iterations.
+    """
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=lr)
+    saved = runner.optim_wrapper
+    runner.optim_wrapper = OptimWrapper(optimizer)
+    try:
+        rehearsed = runner.build_param_scheduler(
+            copy.deepcopy(schedulers or [])
+        )
+    finally:
+        runner.optim_wrapper = saved
+    epoch = len(runner.train_dataloader) if by_epoch(runner) else steps
+    rates = []
+    for step in range(1, steps + 1):
+        rates.append(optimizer.param_groups[0]['lr'])
+        optimizer.step()  # or PyTorch warns
+        for scheduler in rehearsed:
+            if not scheduler.by_epoch or step % epoch == 0:
+                scheduler.step()
+    return sum(rates) / max(len(rates), 1)
 
 
 def search_length(

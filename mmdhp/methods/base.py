@@ -263,7 +263,7 @@ class Pruner(ABC):
 
         Args:
             steps (int): Optimizer steps of the search, at most.
-            lr (float): Learning rate at its start.
+            lr (float): Mean learning rate of the search variables over it.
         """
 
     def progress(self) -> Progress:

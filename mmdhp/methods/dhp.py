@@ -14,6 +14,8 @@ from .base import Progress
 from .latent import LatentPruner, check_numbers
 from .selection import check_finite, threshold_mask
 
+_BISECTIONS = 30
+
 
 @PRUNERS.register_module()
 class DHP(LatentPruner):
@@ -32,7 +34,8 @@ class DHP(LatentPruner):
         input_shape (Sequence[int]): See :class:`Pruner`.
         regularization (float, optional): λ. By default it is chosen such
             that the proximal operator alone reaches the target after 80 % of
-            the search, since a good λ depends on learning rate and length.
+            the search's learning rates, since a good λ depends on them and on
+            the length.
         stop_limit (float): Defaults to 0.02.
         **kwargs: See :class:`LatentPruner` and :class:`Pruner`.
     """
@@ -51,12 +54,22 @@ class DHP(LatentPruner):
 
     def plan(self, steps: int, lr: float) -> None:
         """Choose λ from the length of the search, if none was given."""
-        if self.regularization is not None:
-            return
-        scores = self.scores()
-        removed = scores[~self.select()]
-        distance = float(removed.max()) if len(removed) else 0.0
-        self.regularization = distance / (0.8 * max(steps, 1) * lr)
+        if self.regularization is None:
+            rates = 0.8 * max(steps, 1) * lr
+            self.regularization = self._distance() / rates if rates else 0.0
+
+    def _distance(self) -> float:
+        """Smallest sum of steps ``λ·μ`` that alone reaches the target."""
+        latent = self.latent
+        low, high = 0.0, float(latent.norm())
+        for _ in range(_BISECTIONS):
+            middle = (low + high) / 2
+            shrunk = self._proximal(latent, middle).abs().cpu()
+            if self._progress(shrunk).reached:
+                high = middle
+            else:
+                low = middle
+        return high
 
     def scores(self) -> Tensor:
         """Magnitude of the latents, on the CPU."""
@@ -64,7 +77,9 @@ class DHP(LatentPruner):
 
     def progress(self) -> Progress:
         """Ratios of the mask ``|z| >= τ``, floors respected."""
-        scores = self.scores()
+        return self._progress(self.scores())
+
+    def _progress(self, scores: Tensor) -> Progress:
         check_finite(scores, self.graph)
         keep = threshold_mask(scores, self.graph, self.threshold, self.floors)
         macs, params = self.ratios(keep)

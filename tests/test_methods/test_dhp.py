@@ -137,14 +137,21 @@ def test_parameters_can_be_the_target():
     assert 0.2 < pruner.ratios(pruner.select())[1] <= 0.3
 
 
-def test_planned_regularization_reaches_the_target_in_time():
-    pruner = attached(min_channels=1)
+@pytest.mark.parametrize('regularizer', ['l1', 'l2'])
+def test_planned_regularization_reaches_the_target_in_time(regularizer):
+    pruner = attached(min_channels=1, regularizer=regularizer)
     pruner.plan(steps=50, lr=0.2)
     steps = 0
     while not pruner.progress().reached:
         pruner.after_step(lr=0.2)
         steps += 1
     assert 30 <= steps <= 41
+
+
+def test_a_search_without_steps_needs_no_regularization():
+    pruner = attached()
+    pruner.plan(steps=0, lr=0.0)
+    assert pruner.regularization == 0
 
 
 def test_given_regularization_is_not_planned():

@@ -88,7 +88,7 @@ def test_the_target_is_a_fraction_of_the_baseline(quantity, ratio):
         params=sum(p.numel() for p in small.parameters()) / baseline.params(),
     )
     assert dict(zip(cost, pruner.ratios(keep))) == cost
-    assert 0.99 * ratio < cost[quantity] <= ratio
+    assert 0.97 * ratio < cost[quantity] <= ratio
 
 
 def test_the_budget_is_met_closely():

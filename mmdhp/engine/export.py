@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from mmdhp.methods import Pruner
 from mmdhp.models.widened import original_architecture
+from mmdhp.registry import HOOKS
 from mmdhp.surgery import resizing
 from mmdhp.version import __version__
 
@@ -237,8 +238,14 @@ def _without_pruner(cfg: dict) -> None:
     cfg['custom_hooks'] = [
         hook
         for hook in cfg.get('custom_hooks') or []
-        if str(hook.get('type')).rpartition('.')[2] != 'PruningHook'
+        if not _is_own(hook.get('type'))
     ]
+
+
+def _is_own(kind: Any) -> bool:
+    """Whether a hook, by name or as a class, is one of mmdhp."""
+    name = getattr(kind, '__name__', str(kind)).rpartition('.')[2]
+    return name in HOOKS.module_dict
 
 
 def _without_pretrained(tree: Any) -> None:

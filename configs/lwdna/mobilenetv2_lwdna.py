@@ -20,4 +20,14 @@ optim_wrapper = dict(
         kinds=('weight', 'norm', 'act'),
     ),
 )
-custom_hooks = [dict(type='mmdhp.PruningHook')]
+# As the baseline it is compared with, it learns from the baseline, trained.
+custom_hooks = [
+    dict(type='mmdhp.PruningHook'),
+    dict(
+        type='mmdhp.DistillationHook',
+        teacher=dict(
+            config='configs/mobilenet_v2/mobilenetv2_tiny_imagenet.py',
+            checkpoint='work_dirs/mobilenetv2_tiny_imagenet/epoch_220.pth',
+        ),
+    ),
+]

@@ -27,6 +27,7 @@ from PIL import Image
 from torch import nn
 
 import mmdhp
+from mmdhp.engine.latency import latencies
 from mmdhp.engine.report import amount, table
 
 ROOT = osp.dirname(osp.dirname(osp.abspath(__file__)))
@@ -152,21 +153,6 @@ def to_tensor(image: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(image.transpose(2, 0, 1).copy())
 
 
-@torch.no_grad()
-def latencies(models: list[nn.Module], rounds: int = 15) -> list[float]:
-    """Median milliseconds of each model, their runs interleaved."""
-    image = torch.rand(LATENCY_INPUT)
-    for model in models:
-        model(image)
-    times: list[list[float]] = [[] for _ in models]
-    for _ in range(rounds):
-        for model, own in zip(models, times):
-            start = time.perf_counter()
-            model(image)
-            own.append(1e3 * (time.perf_counter() - start))
-    return [statistics.median(own) for own in times]
-
-
 def main() -> None:
     """Run everything and print the table."""
     args = parse_args()
@@ -189,7 +175,12 @@ def main() -> None:
         osp.join(exported, 'pruned.pth'),
         folders['pruned'],
     )
-    print_table(original, pruned, latencies([large, small]), exported)
+    print_table(
+        original,
+        pruned,
+        latencies([large, small], torch.rand(LATENCY_INPUT)),
+        exported,
+    )
     print(
         f'\nTraining took {seconds["original"]:.0f} s (original) and '
         f'{seconds["pruned"]:.0f} s (search + fine-tune).\n'

@@ -1,0 +1,3 @@
+_base_ = './resnet56_oneshot50.py'
+
+optim_wrapper = dict(pruner=dict(scope='global'))

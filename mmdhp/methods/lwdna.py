@@ -4,6 +4,7 @@ Source: Li et al., The Heterogeneity Hypothesis: Finding Layer-Wise
 Differentiated Network Architectures, CVPR 2021, arXiv:2006.16242.
 """
 
+import warnings
 import zlib
 from typing import Any, Optional
 
@@ -120,6 +121,13 @@ class LWDNA(LatentPruner):
         """The hypernetwork, and room for the gradients of its latents."""
         program = super().build_program(model)
         known = baseline_of(model)
+        if known is None:
+            warnings.warn(
+                f'{type(model).__name__} is not widened, so no layer of it '
+                "can grow. Build it as model=dict(type='mmdhp.Widened', "
+                'architecture=..., factor=2, input_shape=...).',
+                stacklevel=2,
+            )
         self._initialiser = (
             Initialiser.of(model) if known is None else known.initialiser
         )

@@ -113,7 +113,8 @@ def test_dhp_on_a_widened_network_means_the_baseline_too():
 
 
 def test_without_widening_the_target_means_the_network_itself():
-    pruner, _ = attached(1, target=dict(macs=0.6))
+    with pytest.warns(UserWarning, match='Classifier is not widened'):
+        pruner, _ = attached(1, target=dict(macs=0.6))
     assert pruner.baseline is pruner.graph
     assert 0.55 < pruner.ratios(pruner.select())[0] <= 0.6
 

@@ -105,7 +105,7 @@ def test_a_two_stage_detector_is_widened():
     from mmengine.config import ConfigDict
     from mmengine.hub import get_config
 
-    register_all_modules()
+    register_all_modules(init_default_scope=False)
     cfg = get_config('mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py')
     architecture = cfg.model
     architecture['backbone'].update(

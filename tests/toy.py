@@ -199,6 +199,20 @@ def pruner(**changes):
     }
 
 
+def lwdna(**changes):
+    """Changes of a config: a widened model, and the method for it."""
+    method = {'type': 'mmdhp.LWDNA', 'target': {'macs': 0.5}, **changes}
+    widened = {
+        'type': 'mmdhp.Widened',
+        'architecture': {'type': 'ToyNet'},
+        'input_shape': SHAPE,
+    }
+    return {
+        'model': widened,
+        'optim': {'pruner': {'input_shape': SHAPE, **method}},
+    }
+
+
 def config(work_dir, by_epoch=False, hook=(), optim=(), **changes):
     """Config of a whole run.
 

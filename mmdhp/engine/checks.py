@@ -13,9 +13,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmdhp.graph import ChannelGraph
 from mmdhp.methods import Pruner
+from mmdhp.models.model_forward import run_model
 from mmdhp.surgery import verify
-
-from .model_forward import run_model
 
 TOLERANCE = 1e-3  # largest relative difference, for single precision
 
@@ -108,7 +107,8 @@ def check_unpruned(
             narrow.append(f'{name}: {found.shape[axis]} of {len(units)}')
     if narrow:
         raise ValueError(
-            '`load_from` names a model that is pruned already (channels of '
+            '`load_from` names a narrower model: pruned already, or the '
+            'baseline of a widened one (channels of '
             f'{"; ".join(narrow[:3])}). Continue its run with --resume, or '
             "fine-tune it as model=dict(type='mmdhp.Pruned', "
             'architecture=...) without a pruner.'

@@ -13,6 +13,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from mmdhp.methods import Pruner
+from mmdhp.models.model_forward import run_model
 from mmdhp.registry import (
     OPTIM_WRAPPER_CONSTRUCTORS,
     OPTIM_WRAPPERS,
@@ -20,7 +21,6 @@ from mmdhp.registry import (
 )
 
 from .arguments import accepted, unknown_keys
-from .model_forward import run_model
 
 # search-stage wrapper → what it stands in for
 PLAIN_TYPES = {

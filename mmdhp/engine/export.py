@@ -17,8 +17,8 @@ from mmengine.runner import Runner
 from mmengine.runner.checkpoint import weights_to_cpu
 from torch import Tensor, nn
 
-from mmdhp.graph import ChannelGraph
 from mmdhp.methods import Pruner
+from mmdhp.models.widened import original_architecture
 from mmdhp.registry import HOOKS
 from mmdhp.surgery import resizing
 from mmdhp.version import __version__
@@ -43,7 +43,14 @@ def check_exportable(cfg: Config) -> None:
         KeyError: If the config names a type of mmdhp that does not exist.
         RuntimeError: If a network of mmdhp depends on the rest of it.
     """
-    package_sources(cfg)
+    package_sources(without_widening(cfg))
+
+
+def without_widening(cfg: Config) -> Config:
+    """A copy of a config whose model is the baseline, if it is widened."""
+    plain = copy.deepcopy(cfg)
+    plain.model = original_architecture(cfg.model.to_dict())
+    return plain
 
 
 def export(
@@ -70,7 +77,8 @@ def export(
     parts = tempfile.mkdtemp(prefix=f'.{FOLDER}_', dir=runner.work_dir)
     try:
         os.chmod(parts, 0o755)
-        loader = write_package(runner.cfg, parts)
+        cfg = without_widening(runner.cfg)
+        loader = write_package(cfg, parts)
         torch.save(
             {
                 'meta': _checkpoint_meta(runner, pruner),
@@ -82,7 +90,7 @@ def export(
         with open(osp.join(parts, CHANNELS), 'w', encoding='utf-8') as file:
             json.dump(summary, file, indent=2)
         with open(osp.join(parts, CONFIG), 'w', encoding='utf-8') as file:
-            file.write(config_text(runner.cfg, loader))
+            file.write(config_text(cfg, loader))
         if osp.isdir(folder):
             shutil.rmtree(folder)
         os.replace(parts, folder)
@@ -126,7 +134,7 @@ def channel_summary(
         model (nn.Module): The pruned model.
         metrics (Mapping[str, float]): Last validation metrics.
     """
-    graph: ChannelGraph = pruner.graph
+    graph, base = pruner.graph, pruner.baseline
 
     def compare(pruned: int, original: int) -> dict[str, Any]:
         return {
@@ -135,15 +143,15 @@ def channel_summary(
             'ratio': pruned / original,
         }
 
-    return {
+    summary: dict[str, Any] = {
         'method': pruner.name,
         'target': {pruner.target.quantity: pruner.target.ratio},
         'macs': compare(
             int(graph.macs(keep, pruner.kinds)),
-            int(graph.macs(kinds=pruner.kinds)),
+            int(base.macs(kinds=pruner.kinds)),
         ),
         'macs_kinds': list(pruner.kinds),
-        'params': compare(int(graph.params(keep)), int(graph.params())),
+        'params': compare(int(graph.params(keep)), int(base.params())),
         'input_shape': list(pruner.input_shape),
         'metrics': plain_numbers(metrics),
         'versions': {
@@ -153,15 +161,18 @@ def channel_summary(
         },
         'groups': [
             {'name': name, 'kept': kept, 'total': total}
-            for name, (kept, total) in graph.widths(keep).items()
+            for name, (kept, total) in pruner.widths(keep).items()
         ],
         'shapes': {
             name: list(tensor.shape)
             for name, tensor in resizing.named_tensors(model)
-            if tuple(tensor.shape) != graph.shapes.get(name)
+            if tuple(tensor.shape) != base.shapes.get(name)
         },
         'attributes': graph.attribute_values(keep),
     }
+    if base is not graph:
+        summary['widened'] = {group.name: group.size for group in graph.groups}
+    return summary
 
 
 def plain_numbers(metrics: Mapping[str, Any]) -> dict[str, float]:

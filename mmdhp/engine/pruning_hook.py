@@ -272,7 +272,7 @@ class PruningHook(ResumableHook):
         self._log_ratios(runner, *self.pruner.ratios(keep))
         print_log(
             'Transition to fine-tuning.\n'
-            f'{group_table(self.pruner.graph, keep, self.pruner.kinds)}'
+            f'{group_table(self.pruner, keep)}'
             f'{proof}',
             logger='current',
         )
@@ -285,7 +285,7 @@ class PruningHook(ResumableHook):
         """Small model, its optimizer, schedulers and length, in place."""
         wrapper = cut(
             runner,
-            self.pruner.graph,
+            self.pruner,
             keep,
             self._build_fine_tune,
             self.optimizer_state == 'sliced',

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from mmdhp.graph import ChannelGraph
 from mmdhp.methods import Pruner
 
 
@@ -22,24 +21,30 @@ def table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:
     return '\n'.join([draw(lines[0]), rule, *map(draw, lines[1:])])
 
 
-def group_table(
-    graph: ChannelGraph, keep: Tensor, kinds: Sequence[str] = ('weight',)
-) -> str:
+def group_table(pruner: Pruner, keep: Tensor) -> str:
     """Kept channels of every group, MACs and parameters.
 
+    For a widened model, those of the baseline stand beside them.
+
     Args:
-        graph (ChannelGraph): The graph.
+        pruner (Pruner): Attached pruner.
         keep (Tensor): bool mask, shape ``(U, )``.
-        kinds (Sequence[str]): What counts as MACs.
     """
+    graph, base = pruner.graph, pruner.baseline
+    header = ['group', 'kept', 'of', 'share']
     rows = [
         [name, str(kept), str(total), f'{kept / total:.0%}']
         for name, (kept, total) in graph.widths(keep).items()
     ]
-    macs, all_macs = (int(graph.macs(mask, kinds)) for mask in (keep, None))
-    params, all_params = (int(graph.params(mask)) for mask in (keep, None))
+    if base is not graph:
+        header += ['baseline', 'growth']
+        for row, (kept, old) in zip(rows, pruner.widths(keep).values()):
+            row += [str(old), f'{kept / old - 1:+.0%}']
+    macs = int(graph.macs(keep, pruner.kinds))
+    all_macs = int(base.macs(kinds=pruner.kinds))
+    params, all_params = int(graph.params(keep)), int(base.params())
     return (
-        f'{table(rows, ["group", "kept", "of", "share"])}\n'
+        f'{table(rows, header)}\n'
         f'MACs: {amount(macs)} of {amount(all_macs)} '
         f'({macs / all_macs:.2%}); parameters: {amount(params)} of '
         f'{amount(all_params)} ({params / all_params:.2%}).'

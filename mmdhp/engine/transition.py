@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from mmdhp.graph import ChannelGraph
+from mmdhp.methods import Pruner
 from mmdhp.surgery import shrink, take
 
 
@@ -22,7 +23,7 @@ def unwrapped(runner: Runner) -> nn.Module:
 
 def cut(
     runner: Runner,
-    graph: ChannelGraph,
+    pruner: Pruner,
     keep: Tensor,
     build_fine_tune: Callable[[nn.Module], OptimWrapper],
     slice_state: bool,
@@ -31,7 +32,7 @@ def cut(
 
     Args:
         runner (Runner): In search.
-        graph (ChannelGraph): Graph of the model.
+        pruner (Pruner): Attached to the model.
         keep (Tensor): bool mask, shape ``(U, )``.
         build_fine_tune (Callable): Builds the optimizer wrapper for a model.
         slice_state (bool): Carry over the optimizer state (momentum,
@@ -42,12 +43,13 @@ def cut(
     """
     model = unwrapped(runner)
     search = runner.optim_wrapper.optimizer
-    sliced = _sliced_state(model, search.state, graph, keep)
+    sliced = _sliced_state(model, search.state, pruner.graph, keep)
     wrapped = is_model_wrapper(runner.model)
     runner.model = model
     search.zero_grad(set_to_none=True)
     gc.collect()  # an old DDP wrapper would keep gradient hooks alive
-    shrink(model, graph, keep)
+    shrink(model, pruner.graph, keep)
+    pruner.after_cut(model, keep)
     if wrapped:
         runner.model = runner.wrap_model(
             copy.deepcopy(runner.cfg.get('model_wrapper_cfg')), model

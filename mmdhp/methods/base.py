@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mmdhp.graph import ChannelGraph, GraphError, trace
+from mmdhp.surgery import baseline_of
 
 from .limits import Limits
 from .selection import Target, select
@@ -52,12 +53,16 @@ class Pruner(ABC):
             selects from the gradients of :attr:`batches` batches at once.
         search_optimizer (dict | None): Default optimizer of the search, as in
             an MM config; None for the config's own.
+        fills_budget (bool): Whether the target is met to within the cheapest
+            unit, at the price of one threshold for all. Otherwise to within
+            the unit at the threshold.
         batches (int): Training batches of which a method without a search
             sees the gradients.
 
     Args:
         target (dict): What is left, e.g. ``dict(macs=0.4)`` or
-            ``dict(params=0.4)``.
+            ``dict(params=0.4)``. Of a widened model (``mmdhp.Widened``), it
+            is a fraction of what it was before: the baseline.
         input_shape (Sequence[int]): Shape of one input without the batch
             axis, e.g. ``(3, 24, 24)``; MACs are counted at it.
         min_channels (int | float): Channels that every group keeps, as a
@@ -111,6 +116,7 @@ class Pruner(ABC):
                 f'divisor is {divisor!r}, but an int of at least 1 is needed.'
             )
         self.graph: ChannelGraph
+        self.baseline: ChannelGraph  # of what the target is a fraction
         self.floors: Tensor
         self.program: nn.Module
 
@@ -118,6 +124,7 @@ class Pruner(ABC):
     trains_model: ClassVar[bool] = True
     search_fraction: ClassVar[float] = 0.2
     search_optimizer: ClassVar[Optional[dict]] = None
+    fills_budget: ClassVar[bool] = False
     batches: int = 0
 
     @property
@@ -143,7 +150,8 @@ class Pruner(ABC):
                 in it can be pruned, or the floors make the target
                 unreachable.
             ValueError: If values of ``min_channels``, ``floors`` or
-                ``max_ratio`` are out of range.
+                ``max_ratio`` are out of range, or the model was widened at
+                another ``input_shape``.
             KeyError: If a name pattern matches nothing.
         """
         self.graph = self._trace(model, forward, self.exclude)
@@ -161,7 +169,8 @@ class Pruner(ABC):
                 f'Nothing in {type(model).__name__} can be pruned. Reasons:\n'
                 + '\n'.join(sorted(reasons)[:10])
             )
-        self.floors = self.limits.resolve(model, self.graph)
+        self.baseline = self._baseline(model)
+        self.floors = self.resolve_floors(model)
         self._check_reachable(model)
         self.program = self.build_program(model)
 
@@ -180,6 +189,23 @@ class Pruner(ABC):
             groups=self.groups,
             safe_norms=self.safe_norms,
         )
+
+    def _baseline(self, model: nn.Module) -> ChannelGraph:
+        """Graph of the model before it was widened, or as it is."""
+        known = baseline_of(model)
+        if known is None:
+            return self.graph
+        if known.input_shape and known.input_shape != self.input_shape:
+            raise ValueError(
+                f'{self.name} counts MACs at input_shape={self.input_shape}, '
+                f'but mmdhp.Widened those of the baseline at '
+                f'{known.input_shape}. Give both the same.'
+            )
+        return known.graph
+
+    def resolve_floors(self, model: nn.Module) -> Tensor:
+        """Units that every group keeps at least, shape ``(groups, )``."""
+        return self.limits.resolve(model, self.graph)
 
     def _check_reachable(self, model: nn.Module) -> None:
         try:
@@ -214,6 +240,17 @@ class Pruner(ABC):
     def pull(self) -> None:
         """Gradients of the model's weights → those of the variables."""
 
+    def after_cut(self, model: nn.Module, keep: Tensor) -> None:
+        """Act on the model that has just been cut, before it is trained.
+
+        Every process, and every run that is resumed behind the cut, does so
+        with the same mask: what is drawn must depend on nothing else.
+
+        Args:
+            model (nn.Module): The pruned model.
+            keep (Tensor): bool mask, shape ``(U, )``.
+        """
+
     def after_step(self, lr: float) -> None:
         """Act after an optimizer step that really happened.
 
@@ -244,11 +281,19 @@ class Pruner(ABC):
         return int(self.graph.macs(keep, self.kinds))
 
     def ratios(self, keep: Tensor) -> tuple[float, float]:
-        """MACs and parameters of a mask as fractions of the original."""
-        graph = self.graph
-        macs = graph.macs(keep, self.kinds) / graph.macs(kinds=self.kinds)
-        params = graph.params(keep) / graph.params()
+        """MACs and parameters of a mask as fractions of the baseline's."""
+        graph, base = self.graph, self.baseline
+        macs = graph.macs(keep, self.kinds) / base.macs(kinds=self.kinds)
+        params = graph.params(keep) / base.params()
         return float(macs), float(params)
+
+    def widths(self, keep: Tensor) -> dict[str, tuple[int, int]]:
+        """Units of every group that are left and that the baseline has."""
+        base = {group.name: group.size for group in self.baseline.groups}
+        return {
+            name: (kept, base.get(name, total))
+            for name, (kept, total) in self.graph.widths(keep).items()
+        }
 
     def state_dict(self) -> dict[str, Any]:
         """Everything a resumed search needs; tensors and plain values."""
@@ -279,7 +324,10 @@ class Pruner(ABC):
         self.program.load_state_dict(state['program'])
 
     def _select(self, scores: Tensor) -> Tensor:
-        full = self.cost(self.graph.full())
+        if self.target.quantity == 'params':
+            full = int(self.baseline.params())
+        else:
+            full = int(self.baseline.macs(kinds=self.kinds))
         return select(
             scores,
             self.graph,
@@ -287,4 +335,6 @@ class Pruner(ABC):
             self.target.ratio * full,
             self.floors,
             self.divisor,
+            fill=self.fills_budget,
+            full=full,
         )

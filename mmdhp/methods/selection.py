@@ -1,7 +1,8 @@
 """From scores to a keep mask that meets a target exactly."""
 
 from dataclasses import dataclass
-from typing import Any, Callable
+from operator import itemgetter
+from typing import Any, Callable, Optional
 
 import torch
 from torch import Tensor
@@ -9,6 +10,7 @@ from torch import Tensor
 from mmdhp.graph import ChannelGraph, GraphError
 
 QUANTITIES = ('macs', 'params')
+CLOSE = 1e-3  # fraction of a budget that may be left
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,9 @@ def select(
     budget: float,
     floors: Tensor,
     divisor: int = 1,
+    *,
+    fill: bool = False,
+    full: Optional[int] = None,
 ) -> Tensor:
     """One global threshold that meets a budget, found exactly.
 
@@ -127,6 +132,11 @@ def select(
         floors (Tensor): Units every group keeps at least, ``(groups, )``.
         divisor (int): Kept channels of a group are a multiple of it, where
             the group is large enough. Defaults to 1.
+        fill (bool): Give units that still fit back behind the threshold,
+            best first; where the budget is still missed by more than 0.1 %,
+            exchange single units. Defaults to False.
+        full (int, optional): Cost that the message calls the original.
+            Defaults to that of everything.
 
     Returns:
         Tensor: bool mask of the largest selection within the budget.
@@ -153,7 +163,7 @@ def select(
 
     low, high = 0, len(order)
     if cost(mask(high)) > budget:
-        full = cost(graph.full())
+        full = full or cost(graph.full())
         raise GraphError(
             f'The target {budget / full:.4g} cannot be reached: with the '
             f'smallest allowed widths {cost(mask(high)) / full:.4g} of the '
@@ -166,8 +176,10 @@ def select(
         else:
             low = middle + 1
     keep = mask(low)
-    if divisor > 1:
+    if fill or divisor > 1:
         _fill(keep, order, rank, graph, cost, budget, divisor)
+    if fill and divisor == 1:
+        _exchange(keep, order, scores, graph, cost, budget)
     return keep
 
 
@@ -182,9 +194,9 @@ def _fill(
 ) -> None:
     """Give back blocks of ``divisor`` units that still fit, in place.
 
-    Rounding makes the threshold's steps coarse, so that one step may leave
-    much of the budget. Best scores come first; a group whose next block does
-    not fit is done.
+    Rounding, or a unit of many layers, makes the threshold's steps coarse, so
+    that one step may leave much of the budget. Best scores come first; a
+    group whose next block does not fit is done.
     """
     done = set()
     for unit in order.flip(0).tolist():
@@ -199,3 +211,64 @@ def _fill(
             keep.copy_(wider)
         else:
             done.add(index)
+
+
+def _exchange(
+    keep: Tensor,
+    order: Tensor,
+    scores: Tensor,
+    graph: ChannelGraph,
+    cost: Callable[[Tensor], int],
+    budget: float,
+) -> None:
+    """Swap units of two groups until a budget is met closely, in place.
+
+    In a small network, even the cheapest unit may cost more than what is left
+    of the budget. Each swap takes the worst free unit of one group and gives
+    back the best ones of another, as many as fit: the swap that leaves least.
+    """
+    free = torch.zeros_like(keep)
+    free[order] = True
+    group = graph.group_of_unit
+    while budget - (spent := cost(keep)) > CLOSE * budget:
+        worst = _by_group(-scores, keep & free, group)
+        best = _by_group(scores, ~keep & free, group)
+        found = (spent, keep)
+        for own, (out, *_) in worst.items():
+            for other, units in best.items():
+                if own != other:
+                    swapped = keep.clone()
+                    swapped[out] = False
+                    _refill(swapped, units, cost, budget)
+                    found = max(
+                        found, (cost(swapped), swapped), key=itemgetter(0)
+                    )
+        if found[0] == spent:
+            return
+        keep.copy_(found[1])
+
+
+def _refill(
+    keep: Tensor,
+    units: list[int],
+    cost: Callable[[Tensor], int],
+    budget: float,
+) -> None:
+    """Give units back, in order, while they fit, in place."""
+    for unit in units:
+        keep[unit] = True
+        if cost(keep) > budget:
+            keep[unit] = False
+            return
+
+
+def _by_group(
+    scores: Tensor, among: Tensor, group: Tensor
+) -> dict[int, list[int]]:
+    """Some units by their group, best first."""
+    units = torch.nonzero(among).flatten()
+    ranked = units[torch.argsort(scores[units], descending=True, stable=True)]
+    found: dict[int, list[int]] = {}
+    for unit, own in zip(ranked.tolist(), group[ranked].tolist()):
+        found.setdefault(own, []).append(unit)
+    return found

@@ -7,6 +7,7 @@ from .mobilenet import MobileNetV1, PoolingDropout, build_mobilenet_v2
 from .pruned import build_pruned
 from .resnet_cifar import CIFARResNet
 from .srresnet import SRResNet
+from .widened import build_widened
 
 __all__ = [
     'CIFARDenseNet',
@@ -18,4 +19,5 @@ __all__ = [
     'SRResNet',
     'build_mobilenet_v2',
     'build_pruned',
+    'build_widened',
 ]

@@ -1,5 +1,6 @@
-"""Surgery: shrink, rebuild from a checkpoint, and the proof of both."""
+"""Surgery: shrink, widen, rebuild from a checkpoint, and their proof."""
 
+from .initialisation import Initialiser
 from .rebuild import rebuild
 from .resizing import (
     refresh,
@@ -10,11 +11,24 @@ from .resizing import (
 )
 from .shrink import shrink, take
 from .verify import mask, verify
+from .widen import (
+    Baseline,
+    baseline_of,
+    check_widened,
+    remember,
+    widen,
+    widened_widths,
+)
 
 __all__ = [
+    'Baseline',
+    'Initialiser',
+    'baseline_of',
+    'check_widened',
     'mask',
     'rebuild',
     'refresh',
+    'remember',
     'resize',
     'resize_on_load',
     'set_attributes',
@@ -22,4 +36,6 @@ __all__ = [
     'state_shapes',
     'take',
     'verify',
+    'widen',
+    'widened_widths',
 ]

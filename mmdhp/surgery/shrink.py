@@ -52,8 +52,8 @@ def shrink(model: nn.Module, graph: ChannelGraph, keep: Tensor) -> nn.Module:
         GraphError: If the model is not the traced one; nothing is changed.
     """
     positions = graph.positions(keep)
-    _check_model(model, graph)
-    for name, tensor in _tensors(model).items():
+    check_model(model, graph)
+    for name, tensor in tensors_of(model).items():
         cut = take(tensor.data, name, positions)
         if cut is not tensor.data and cut.shape != tensor.shape:
             tensor.data = cut.clone(memory_format=torch.contiguous_format)
@@ -64,13 +64,20 @@ def shrink(model: nn.Module, graph: ChannelGraph, keep: Tensor) -> nn.Module:
     return model
 
 
-def _tensors(model: nn.Module) -> dict[str, Tensor]:
+def tensors_of(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers by name, those outside state dicts too."""
     return {**dict(model.named_parameters()), **dict(model.named_buffers())}
 
 
-def _check_model(model: nn.Module, graph: ChannelGraph) -> None:
-    """Parameters and whatever is cut must be as traced; caches may differ."""
-    found = {name: tuple(t.shape) for name, t in _tensors(model).items()}
+def check_model(model: nn.Module, graph: ChannelGraph) -> None:
+    """Check that a graph describes a model.
+
+    Parameters and whatever holds units must be as traced; caches may differ.
+
+    Raises:
+        GraphError: If they are not.
+    """
+    found = {name: tuple(t.shape) for name, t in tensors_of(model).items()}
     members = [m.name for group in graph.groups for m in group.members]
     names = dict.fromkeys([n for n, _ in model.named_parameters()] + members)
     wrong = [

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from toy import channels, config, same
+from toy import channels, config, lwdna, same
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -47,12 +47,13 @@ def write(tmp_path):
     return write_config
 
 
-def test_two_processes_prune_alike(tmp_path, write):
+@pytest.mark.parametrize('changes', [{}, lwdna()], ids=['dhp', 'lwdna'])
+def test_two_processes_prune_alike(tmp_path, write, changes):
     hook = {'recalibrate': 2, 'optimizer_state': 'sliced'}
     done = subprocess.run(
         [
             str(ROOT / 'tools/dist_train.sh'),
-            write({'type': 'SaveRank'}, hook=hook),
+            write({'type': 'SaveRank'}, hook=hook, **changes),
             '2',
         ],
         env=environment(PORT=free_port()),

@@ -12,6 +12,7 @@ from toy import (
     channels,
     config,
     hook_of,
+    lwdna,
     same,
     train,
     weights,
@@ -26,8 +27,10 @@ ITERATIONS = [3, 7, SEARCH, SEARCH + 1, SEARCH + 5, SEARCH + FINE_TUNE - 1]
 EPOCHS = [4, 9, SEARCH, SEARCH + 1, SEARCH + 5]
 
 
+METHODS = ['plain', 'lwdna']
 EXTRAS = {
     'plain': {},
+    'lwdna': lwdna(),
     'ema': {'hooks': [{'type': 'EMAHook', 'momentum': 0.2}]},
     'recalibrate': {'hook': {'recalibrate': 2}},
     'sliced': {'hook': {'optimizer_state': 'sliced'}},
@@ -96,21 +99,23 @@ def assert_same_end(runner, whole):
     assert first['param_groups'] == second['param_groups']
 
 
+@pytest.mark.parametrize('method', METHODS)
 @pytest.mark.parametrize('at', ITERATIONS)
-def test_resume_by_iterations(tmp_path, uninterrupted, at):
-    runner = interrupted(config(tmp_path), at)
+def test_resume_by_iterations(tmp_path, uninterrupted, at, method):
+    runner = interrupted(build(tmp_path, extra=method), at)
 
-    assert_same_end(runner, uninterrupted())
+    assert_same_end(runner, uninterrupted(extra=method))
 
 
+@pytest.mark.parametrize('method', METHODS)
 @pytest.mark.parametrize('at', EPOCHS)
-def test_resume_by_epochs(tmp_path, uninterrupted, at):
-    runner = interrupted(config(tmp_path, by_epoch=True), at)
+def test_resume_by_epochs(tmp_path, uninterrupted, at, method):
+    runner = interrupted(build(tmp_path, by_epoch=True, extra=method), at)
 
-    assert_same_end(runner, uninterrupted(by_epoch=True))
+    assert_same_end(runner, uninterrupted(by_epoch=True, extra=method))
 
 
-@pytest.mark.parametrize('extra', [e for e in EXTRAS if e != 'plain'])
+@pytest.mark.parametrize('extra', [e for e in EXTRAS if e not in METHODS])
 @pytest.mark.parametrize('at', [7, SEARCH])
 def test_resume_with(tmp_path, uninterrupted, extra, at):
     runner = interrupted(build(tmp_path, extra=extra), at)

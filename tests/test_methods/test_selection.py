@@ -1,5 +1,7 @@
 """Targets, floors and the exact global threshold."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import nn
@@ -156,3 +158,48 @@ def test_scores_that_are_not_finite_name_the_group(graph, scores):
     scores[graph.groups[1].start] = float('nan')
     with pytest.raises(ValueError, match=r'scores of 1 groups .*\(1\)'):
         check_finite(scores, graph)
+
+
+@pytest.fixture
+def chain():
+    """A deep chain whose cheapest unit costs more than 0.1 % of it."""
+    widths = (3, 11, 17, 13, 19, 23, 5)
+    net = nn.Sequential(*(nn.Conv2d(*pair, 3) for pair in pairwise(widths)))
+    return mmdhp.trace(net, torch.zeros(2, 3, 17, 19))
+
+
+@pytest.mark.parametrize('ratio', [0.31, 0.52, 0.77])
+def test_a_filled_budget_is_met_closely(chain, ratio):
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.rand(chain.num_units, generator=generator)
+    floors = floors_of(chain, 3)
+    budget = ratio * chain.macs()
+    arguments = (scores, chain, chain.macs, budget, floors)
+
+    filled, coarse = select(*arguments, fill=True), select(*arguments)
+
+    assert 0.997 * budget <= chain.macs(filled) <= budget
+    assert chain.macs(coarse) < chain.macs(filled)
+    assert min(kept for kept, _ in chain.widths(filled).values()) >= 3
+    for group in chain.groups:  # the best of every group, as ever
+        own = slice(group.start, group.stop)
+        kept = filled[own]
+        if not kept.all():
+            assert scores[own][kept].min() > scores[own][~kept].max()
+    assert int((filled != coarse).sum()) < chain.num_units / 4
+
+
+def test_a_filled_budget_that_fits_all_keeps_all(chain):
+    scores = torch.rand(chain.num_units)
+    floors = floors_of(chain, 1)
+    keep = select(
+        scores, chain, chain.macs, chain.macs() * 1.2, floors, fill=True
+    )
+    assert keep.all()
+
+
+def test_the_message_speaks_of_the_given_original(graph, scores):
+    floors = floors_of(graph, 9)
+    full = 4 * graph.macs()
+    with pytest.raises(GraphError, match=r'target 0\.025 cannot .* 0\.\d+ of'):
+        select(scores, graph, graph.macs, 0.025 * full, floors, full=full)

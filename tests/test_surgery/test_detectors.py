@@ -6,7 +6,7 @@ from mmengine.hub import get_config
 from mmengine.registry import MODELS, DefaultScope, init_default_scope
 from test_real_models import shrunk
 
-from mmdhp.engine.model_forward import run_model
+from mmdhp.models.model_forward import run_model
 
 pytest.importorskip('mmdet')
 

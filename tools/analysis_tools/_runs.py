@@ -12,7 +12,7 @@ from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
 import mmdhp
-from mmdhp.engine.model_forward import run_model
+from mmdhp.models.model_forward import run_model
 
 
 @dataclass

@@ -266,7 +266,7 @@ def _plainness(found: tuple[str, Config]) -> tuple[bool, bool, int]:
 def detector_forward(model: nn.Module, inputs: Any) -> Any:
     """Run a detector from images to the raw outputs of its heads."""
     (batch,) = inputs
-    engine = importlib.import_module('mmdhp.engine.model_forward')
+    engine = importlib.import_module('mmdhp.models.model_forward')
     return engine.run_model(model, batch)
 
 

@@ -23,9 +23,9 @@ from mmengine.runner import CheckpointLoader
 from torch import nn
 
 import mmdhp
-from mmdhp.engine.model_forward import run_model
 from mmdhp.engine.report import table
 from mmdhp.graph.reasons import REASONS
+from mmdhp.models.model_forward import run_model
 
 sys.path.insert(0, osp.dirname(osp.dirname(osp.abspath(__file__))))
 from _common import check_checkpoint, clear_errors  # noqa: E402

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmdhp.engine.model_forward import (
+from mmdhp.models.model_forward import (
     is_two_stage,
     made_up_boxes,
     made_up_samples,

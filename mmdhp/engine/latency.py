@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .model_forward import run_model
+from mmdhp.models.model_forward import run_model
 
 
 @torch.no_grad()

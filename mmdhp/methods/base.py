@@ -120,7 +120,7 @@ class Pruner(ABC):
         self.floors: Tensor
         self.program: nn.Module
 
-    keeps_weights: ClassVar[bool] = False
+    keeps_weights: bool = False
     trains_model: ClassVar[bool] = True
     search_fraction: ClassVar[float] = 0.2
     search_optimizer: ClassVar[Optional[dict]] = None

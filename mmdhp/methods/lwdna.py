@@ -5,7 +5,6 @@ Differentiated Network Architectures, CVPR 2021, arXiv:2006.16242.
 """
 
 import warnings
-import zlib
 from typing import Any, Optional
 
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from mmdhp.graph import ChannelGraph
 from mmdhp.programs import HyperNetwork
 from mmdhp.registry import PRUNERS
-from mmdhp.surgery import Initialiser, baseline_of
+from mmdhp.surgery import Initialiser, baseline_of, seed_of
 
 from .latent import LatentPruner
 from .limits import Limits
@@ -176,8 +175,7 @@ class LWDNA(LatentPruner):
     def after_cut(self, model: nn.Module, keep: Tensor) -> None:
         """Draw all parameters anew, the same ones for the same mask."""
         if self.weights == 'new':
-            seed = zlib.crc32(keep.to(torch.uint8).cpu().numpy().tobytes())
-            self._initialiser.apply(model, seed)
+            self._initialiser.apply(model, seed_of(keep))
 
     def state_dict(self) -> dict[str, Any]:
         """The hypernetwork and the gradients so far."""

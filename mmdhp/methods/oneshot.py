@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mmdhp.registry import PRUNERS
+from mmdhp.surgery import Initialiser, seed_of
 
 from .base import Pruner
 from .importance import filter_norms, norm_scales, taylor_terms
@@ -21,6 +22,7 @@ CRITERIA: dict[str, Criterion] = {
     'bn': norm_scales,
 }
 SCOPES = ('uniform', 'global')
+WEIGHTS = ('kept', 'new')
 
 
 @PRUNERS.register_module()
@@ -39,12 +41,15 @@ class OneShot(Pruner):
             (Molchanov et al., CVPR 2019); ``'random'``. Defaults to ``'l1'``.
         scope (str): ``'uniform'``: every group loses the same fraction;
             ``'global'``: one threshold for all. Defaults to ``'uniform'``.
+        weights (str): ``'kept'``, or ``'new'`` to draw all parameters anew,
+            as the architecture initialises itself: with a random criterion,
+            the network of uniformly smaller widths that every method has to
+            beat. Then no trained weights are needed. Defaults to ``'kept'``.
         batches (int): Training batches for ``'taylor'``. Defaults to 10.
         seed (int): For ``'random'``. Defaults to 0.
         **kwargs: See :class:`Pruner`.
     """
 
-    keeps_weights = True
     search_fraction = 0.0
 
     def __init__(
@@ -54,18 +59,20 @@ class OneShot(Pruner):
         *,
         criterion: str = 'l1',
         scope: str = 'uniform',
+        weights: str = 'kept',
         batches: int = 10,
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(target, input_shape, **kwargs)
         criteria = (*CRITERIA, 'taylor', 'random')
-        if criterion not in criteria:
-            raise ValueError(
-                f'criterion is {criterion!r}; there are {criteria}.'
-            )
-        if scope not in SCOPES:
-            raise ValueError(f'scope is {scope!r}; there are {SCOPES}.')
+        for key, value, known in (
+            ('criterion', criterion, criteria),
+            ('scope', scope, SCOPES),
+            ('weights', weights, WEIGHTS),
+        ):
+            if value not in known:
+                raise ValueError(f'{key} is {value!r}; there are {known}.')
         if not isinstance(batches, int) or batches < 1:
             raise ValueError(
                 f'batches is {batches!r}, but a whole number of at least 1 is '
@@ -73,6 +80,7 @@ class OneShot(Pruner):
             )
         self.criterion = criterion
         self.scope = scope
+        self.keeps_weights = weights == 'kept'
         self.batches = batches if criterion == 'taylor' else 0
         self.seed = seed
 
@@ -91,6 +99,7 @@ class OneShot(Pruner):
         """Nothing is learned; remember the model, and sum up changes."""
         self._observed = [model]  # in a list: not a part of the program
         self._changes = torch.zeros(self.graph.num_units).double()
+        self._initialiser = Initialiser.of(model)
         return nn.Module()
 
     def pull(self) -> None:
@@ -106,6 +115,11 @@ class OneShot(Pruner):
                 'or unfreeze them.'
             )
         self._changes += terms
+
+    def after_cut(self, model: nn.Module, keep: Tensor) -> None:
+        """Draw all parameters anew, the same ones for the same mask."""
+        if not self.keeps_weights:
+            self._initialiser.apply(model, seed_of(keep))
 
     def scores(self) -> Tensor:
         """The criterion; for ``'uniform'``, each group's ranks, as shares."""

@@ -1,6 +1,6 @@
 """Surgery: shrink, widen, rebuild from a checkpoint, and their proof."""
 
-from .initialisation import Initialiser
+from .initialisation import Initialiser, seed_of
 from .rebuild import rebuild
 from .resizing import (
     refresh,
@@ -31,6 +31,7 @@ __all__ = [
     'remember',
     'resize',
     'resize_on_load',
+    'seed_of',
     'set_attributes',
     'shrink',
     'state_shapes',

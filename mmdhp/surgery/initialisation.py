@@ -3,6 +3,7 @@
 import copy
 import inspect
 import math
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Optional
@@ -86,6 +87,14 @@ class Initialiser:
                     parameter.mul_(self.gains[name])
                 elif name in self.draws:
                     parameter.normal_(*self.draws[name])
+
+
+def seed_of(keep: Tensor) -> int:
+    """A seed that depends on a mask and nothing else.
+
+    Every process, and every resumed run, draws the same weights with it.
+    """
+    return zlib.crc32(keep.to(torch.uint8).cpu().numpy().tobytes())
 
 
 def drop_pretrained(model: nn.Module) -> list[str]:

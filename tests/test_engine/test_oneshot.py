@@ -118,6 +118,22 @@ def test_a_network_must_be_trained(tmp_path, checkpoint):
     check_trained(trained, 'OneShot')
 
 
+def test_uniform_widths_from_scratch(tmp_path):
+    masks, drawn = [], []
+    for name in ('one', 'two'):
+        options = {'criterion': 'random', 'weights': 'new'}
+        cfg = pruning(tmp_path / name, pruner=options)
+        cfg.randomness.seed = len(drawn)
+        cfg.optim_wrapper.optimizer.lr = 0.0
+        runner = train(cfg)
+        masks.append(hook_of(runner, 'PruningHook').keep)
+        drawn.append(weights(runner)['blocks.0.first.weight'])
+    assert torch.equal(*masks)
+    assert torch.equal(*drawn)  # of the mask, not of the run
+    bound = (1 / (drawn[0].shape[1] * 3)) ** 0.5
+    assert 0.8 * bound < drawn[0].abs().max() <= bound
+
+
 def test_weights_may_come_from_init_cfg(tmp_path, checkpoint):
     cfg = pruning(tmp_path)
     cfg.model.init_cfg = {'type': 'Pretrained', 'checkpoint': checkpoint}

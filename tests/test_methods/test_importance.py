@@ -144,6 +144,7 @@ def test_random_masks_follow_the_seed(model):
     [
         ({'criterion': 'l3'}, r"criterion is 'l3'; there are \('l1'"),
         ({'scope': 'local'}, "scope is 'local'"),
+        ({'weights': 'old'}, r"weights is 'old'; there are \('kept'"),
         ({'batches': 0}, 'batches is 0'),
     ],
 )

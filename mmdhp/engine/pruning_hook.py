@@ -110,8 +110,8 @@ class PruningHook(ResumableHook):
             ValueError: If the fine-tune schedulers are not known as a config.
         """
         wrapper = runner.optim_wrapper
-        if not isinstance(wrapper, OptimWrapper):
-            return  # testing
+        if not isinstance(wrapper, OptimWrapper) or hasattr(self, 'pruner'):
+            return  # testing, perhaps behind the training
         if not isinstance(
             wrapper, (PruningOptimWrapper, PruningAmpOptimWrapper)
         ):

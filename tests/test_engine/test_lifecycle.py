@@ -361,3 +361,10 @@ def test_recalibration_averages_the_given_batches(tmp_path):
     mean, batches, momentum, outputs = seen
     assert (batches, momentum) == (2, 0.1)
     torch.testing.assert_close(mean, outputs.mean((0, 2, 3)))
+
+
+def test_the_same_runner_can_test_behind_the_training(tmp_path):
+    runner = train(config(tmp_path))
+    length = runner.train_loop.max_iters
+    assert runner.test() == runner.val()
+    assert runner.train_loop.max_iters == length

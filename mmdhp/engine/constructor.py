@@ -94,11 +94,12 @@ class PruningOptimWrapperConstructor:
 
     def _build_search(self, model: nn.Module, pruner: Pruner) -> Optimizer:
         cfg = self._search_cfg(pruner)
-        variables = {'params': list(pruner.program.parameters())}
         if not pruner.trains_model:
+            variables = {'params': list(pruner.program.parameters())}
             return OPTIMIZERS.build({**cfg['optimizer'], **variables})
         optimizer = self._build_plain(model, cfg).optimizer
-        optimizer.add_param_group(variables)
+        for group in pruner.variable_groups(optimizer.defaults['lr']):
+            optimizer.add_param_group(group)
         return optimizer
 
     def build_fine_tune(self, model: nn.Module) -> OptimWrapper:

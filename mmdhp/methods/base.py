@@ -227,6 +227,16 @@ class Pruner(ABC):
     def build_program(self, model: nn.Module) -> nn.Module:
         """Create the search variables; its parameters are optimised."""
 
+    def variable_groups(self, lr: float) -> list[dict[str, Any]]:
+        """The search variables as parameter groups of an optimizer.
+
+        Args:
+            lr (float): Learning rate of the optimizer, which groups may
+                change by ``'lr'``. That of the last one is passed on to
+                :meth:`plan` and :meth:`after_step`.
+        """
+        return [{'params': list(self.program.parameters())}]
+
     @abstractmethod
     def scores(self) -> Tensor:
         """Importance of every unit, shape ``(U, )``; larger is kept."""

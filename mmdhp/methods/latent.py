@@ -28,7 +28,12 @@ class LatentPruner(Pruner):
             a group as one vector). Defaults to ``'l1'``.
         threshold (float): τ, below which a latent does not count. Defaults to
             5e-3.
-        embedding_dim (int): Size of the embedding. Defaults to 8.
+        embedding_dim (int): Size m of the embedding. Defaults to 8.
+        weight_lr (float, optional): Factor of the learning rate for all
+            variables but the latents. By default 1 / (1 + m): the bias and m
+            products with a variance of 1 make a weight, so at equal rates it
+            would move (1 + m) times as far as a plain one. The authors' code
+            has 1.
         **kwargs: See :class:`Pruner`.
     """
 
@@ -43,6 +48,7 @@ class LatentPruner(Pruner):
         regularizer: str = 'l1',
         threshold: float = 5e-3,
         embedding_dim: int = 8,
+        weight_lr: Optional[float] = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(target, input_shape, **kwargs)
@@ -59,6 +65,10 @@ class LatentPruner(Pruner):
         self.regularizer = regularizer
         self.threshold = threshold
         self.embedding_dim = embedding_dim
+        if weight_lr is None:
+            weight_lr = 1 / (1 + embedding_dim)
+        check_numbers(weight_lr=weight_lr)
+        self.weight_lr = weight_lr
 
     def blind_groups(self, model: nn.Module) -> list[str]:
         """Groups of layers whose weights cannot be generated."""
@@ -78,6 +88,15 @@ class LatentPruner(Pruner):
         self._group = self.graph.group_of_unit.to(program.latent.device)
         self._floor_of_group = self.floors.to(program.latent.device)
         return program
+
+    def variable_groups(self, lr: float) -> list[dict[str, Any]]:
+        """Everything that the latents are multiplied with; the latents."""
+        latent = self.program.latent
+        others = [p for p in self.program.parameters() if p is not latent]
+        return [
+            {'params': others, 'lr': self.weight_lr * lr},
+            {'params': [latent]},
+        ]
 
     @property
     def latent(self) -> Tensor:

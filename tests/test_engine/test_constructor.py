@@ -87,12 +87,20 @@ def test_a_pruner_is_needed():
         PruningOptimWrapperConstructor({'optimizer': {'type': 'SGD'}})
 
 
-def test_the_search_variables_are_the_last_group():
-    wrapper = construct()
+@pytest.mark.parametrize(
+    ('options', 'factor'),
+    [({}, 1 / 9), ({'embedding_dim': 3}, 1 / 4), ({'weight_lr': 0.5}, 0.5)],
+)
+def test_the_latents_are_the_last_group(options, factor):
+    wrapper = construct(pruner=pruner(**options))
 
-    group = wrapper.optimizer.param_groups[-1]
-    variables = list(wrapper.pruner.program.parameters())
-    assert [id(p) for p in group['params']] == [id(p) for p in variables]
+    *_, others, latents = wrapper.optimizer.param_groups
+    program = wrapper.pruner.program
+    assert latents['params'] == [program.latent]
+    assert latents['lr'] == 0.1
+    assert others['lr'] == pytest.approx(0.1 * factor)
+    known = {id(p) for p in program.parameters()} - {id(program.latent)}
+    assert {id(p) for p in others['params']} == known
 
 
 @pytest.mark.parametrize(
@@ -122,7 +130,7 @@ def test_a_base_constructor_is_used():
     )
 
     rates = {g['lr'] for g in wrapper.optimizer.param_groups}
-    assert rates == {0.1, 0.05}
+    assert rates == {0.1, 0.05, 0.1 / 9}
 
 
 def test_sharded_models_are_refused():

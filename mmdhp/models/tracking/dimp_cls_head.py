@@ -20,20 +20,26 @@ from .prroi_pool import PrRoIPool
 from .tracking_losses import LBHingeLoss
 
 
-def instance_l2_norm(x: Tensor, scale: float, eps: float = 1e-5) -> Tensor:
-    """Scale every map to the mean square ``scale ** 2`` of its values.
+class InstanceL2Norm(nn.Module):
+    """Scales every map to one mean square of its values.
+
+    It makes the head insensitive to the scale of the backbone.
 
     Args:
-        x (Tensor): Shape ``(N, C, H, W)``.
         scale (float): Root mean square of the result.
         eps (float): Added to the sum of squares. Defaults to 1e-5.
-
-    Returns:
-        Tensor: ``scale · x · sqrt(C H W / (‖x‖² + eps))``, same shape.
     """
-    count = x.shape[1] * x.shape[2] * x.shape[3]
-    square = x.square().sum((1, 2, 3), keepdim=True)
-    return scale * x * (count / (square + eps)).sqrt()
+
+    def __init__(self, scale: float, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.scale = scale
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``scale · x · sqrt(C H W / (‖x‖² + eps))``, ``(N, C, H, W)``."""
+        count = x.shape[1] * x.shape[2] * x.shape[3]
+        square = x.square().sum((1, 2, 3), keepdim=True)
+        return self.scale * x * (count / (square + self.eps)).sqrt()
 
 
 @MODELS.register_module()
@@ -131,8 +137,8 @@ class DiMPClsHead(BaseModule):
         self.filter_optimizer = DiMPFilterOptimizer(
             **_arguments(filter_optimizer)
         )
-        kernel = self.filter_size
-        self.feature_scale = math.sqrt(1 / (out_dim * kernel * kernel))
+        window = out_dim * self.filter_size**2
+        self.feat_norm = InstanceL2Norm(math.sqrt(1 / window))
         self.gauss_sigma = gauss_sigma
         self.loss_weights = dict(init=100.0, iter=400.0, final=100.0)
         unknown = set(loss_weights or {}) - set(self.loss_weights)
@@ -168,7 +174,7 @@ class DiMPClsHead(BaseModule):
         Returns:
             Tensor: Shape ``(N, C, H, W)``.
         """
-        return instance_l2_norm(self.feat_conv(x), self.feature_scale)
+        return self.feat_norm(self.feat_conv(x))
 
     def filters(self, features: Tensor, boxes: Tensor) -> list[Tensor]:
         """First filter of every sequence and all its improvements.

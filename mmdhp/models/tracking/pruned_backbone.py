@@ -103,7 +103,7 @@ def _resize(
         if key.startswith(prefix)
         and key[len(prefix) :].rpartition('.')[0] in modules
     }
-    resize(backbone, {**own, **fitting} if not missing else fitting, kept)
+    resize(backbone, fitting, kept)
 
 
 def _keep_weights(backbone: nn.Module) -> None:

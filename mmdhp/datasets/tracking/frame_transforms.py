@@ -16,7 +16,7 @@ Factors = Union[float, Sequence[float]]
 
 
 def crop_square(
-    image: np.ndarray, origin: Sequence[float], side: float, size: int
+    image: np.ndarray, origin: np.ndarray, side: float, size: int
 ) -> np.ndarray:
     """Cut a square and resize it; outside, the border is repeated.
 
@@ -25,7 +25,7 @@ def crop_square(
 
     Args:
         image (ndarray): Shape ``(H, W, 3)``.
-        origin (Sequence[float]): Left upper corner ``x, y`` in pixels.
+        origin (ndarray): Left upper corner ``x, y`` in pixels, ``(2, )``.
         side (float): Side of the square in pixels.
         size (int): Side of the result.
 

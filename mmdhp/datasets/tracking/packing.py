@@ -1,5 +1,6 @@
 """From paths to images, and from images to what a model takes."""
 
+import logging
 from typing import Optional
 
 import cv2
@@ -48,7 +49,7 @@ class LoadTrackImages:
                         else 'another sample is drawn.'
                     ),
                     logger='current',
-                    level=30,
+                    level=logging.WARNING,
                 )
                 if not testing:
                     return None

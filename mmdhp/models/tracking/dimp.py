@@ -1,5 +1,6 @@
 """The DiMP tracker as an MMEngine model."""
 
+import time
 from typing import Any, Optional
 
 import torch
@@ -10,10 +11,8 @@ from torch import Tensor, nn
 from mmdhp.registry import MODELS
 
 from .box_ops import xyxy_to_xywh
-from .filter_maps import apply_filter
 
 PROBE_SIZE = 64  # side in pixels of an image that tells the widths
-FACTS = ('frame_id', 'video_id', 'video_length')
 
 
 @MODELS.register_module()
@@ -127,7 +126,9 @@ class DiMP(BaseModel):
             self.bbox_head.test_features(levels),
             boxes[:, None],
         )
-        first, last = (apply_filter(features, filters[i]) for i in (0, -1))
+        first, last = (
+            self.cls_head.score(features, filters[i]) for i in (0, -1)
+        )
         return first, last, overlap
 
     def loss(self, inputs: dict, data_samples: list) -> dict[str, Tensor]:
@@ -193,16 +194,22 @@ class DiMP(BaseModel):
         self._check_order(sample)
         frame = inputs['img'][0][0]
         readable = not sample.get('unreadable', False)
+        begin = time.perf_counter()
         if sample.frame_id == 0:
             box = xyxy_to_xywh(sample.gt_instances.bboxes[0]).tolist()
             self.memo = self.tracker.start(
-                self, frame if readable else None, box, sample.video_id
+                self,
+                frame if readable else None,
+                box,
+                sample.video_id,
+                sample.get('video_name', ''),
             )
             score = -1.0
         else:
             box, score = self.tracker.track(
                 self, self.memo, frame if readable else None
             )
+        sample.set_metainfo(dict(seconds=time.perf_counter() - begin))
         sample.pred_track_instances = self.tracker.instances(box, score)
         return [sample]
 

@@ -189,6 +189,10 @@ class DiMPClsHead(BaseModule):
         first = self.filter_initializer(features, boxes)
         return self.filter_optimizer(first, features, boxes)
 
+    def score(self, features: Tensor, filters: Tensor) -> Tensor:
+        """Score images ``(I, S, C, H, W)`` with filters ``(S, C, k, k)``."""
+        return apply_filter(features, filters)
+
     def loss(
         self,
         train: tuple[Tensor, Tensor],

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Optional
 
 import torch
+from mmengine.model import BaseModule
 from mmengine.registry import MODELS as ROOT_MODELS
 from torch import Tensor, nn
 
@@ -109,6 +110,5 @@ def _resize(
 def _keep_weights(backbone: nn.Module) -> None:
     """Let no initialisation of the Runner overwrite the weights, in place."""
     for module in backbone.modules():
-        if hasattr(module, 'init_cfg'):
-            module.init_cfg = None
-            module._is_init = True
+        if isinstance(module, BaseModule):
+            vars(module).update(init_cfg=None, _is_init=True)

@@ -33,7 +33,7 @@ class MovingObject:
     def move(self, rng: np.random.Generator) -> None:
         """Go one frame further: a damped random walk between the borders."""
         self.velocity = 0.9 * self.velocity + rng.normal(0, 0.9, 2)
-        speed = np.linalg.norm(self.velocity)
+        speed = float(np.linalg.norm(self.velocity))
         self.velocity *= min(1.0, 5 / max(speed, 1e-6))
         self.center = self.center + self.velocity
         low = np.array([40.0, 40.0])
@@ -77,8 +77,9 @@ def random_texture(
         ndarray: In [0, 255], shape ``(height, width, 3)``.
     """
     width, height = size
-    unit = min(size) / cells
-    shape = (max(int(height / unit), 2), max(int(width / unit), 2), 3)
+    shorter = min(width, height)
+    rows, columns = (max(n * cells // shorter, 2) for n in (height, width))
+    shape = (rows, columns, 3)
     coarse = rng.uniform(0, 255, shape).astype(np.float32)
     fine = cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC)
     return np.clip(fine, 0, 255)

@@ -94,7 +94,7 @@ def test_losses_of_the_iterates(weights, count, losses):
     )
 
     residual = module.residual(boxes, (7, 7), 4, weights)
-    found = [float(module.losses(w, features, residual)) for w in iterates]
+    found = [module.losses(w, features, residual).item() for w in iterates]
     assert found == pytest.approx(losses, abs=2e-6)
 
 

@@ -253,4 +253,4 @@ def _share(lengths: Sequence[int], rank: int, world_size: int) -> range:
     )
     start = 0 if rank == 0 else first + 1
     stop = len(lengths) if rank == world_size - 1 else last + 1
-    return range(start, max(start, stop))
+    return range(start, max(start, min(stop, len(lengths))))

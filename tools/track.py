@@ -20,7 +20,7 @@ from mmengine.registry import MODELS, init_default_scope
 import mmdhp
 from mmdhp.datasets.tracking.annotation_files import list_images
 from mmdhp.models.online_tracking.localization import NOT_FOUND, UNCERTAIN
-from mmdhp.models.online_tracking.online_dimp import UNREADABLE
+from mmdhp.models.online_tracking.online_dimp import UNREADABLE, check_box
 
 WORDS = {
     NOT_FOUND: 'target lost; its box stays',
@@ -231,6 +231,8 @@ def follow(
             tensor = model.data_preprocessor.normalize(tensor[None])[0]
         if state is None:
             name = osp.basename(osp.normpath(args.video))
+            size = None if image is None else image.shape[:2]
+            check_box(args.box, size, name)
             state = model.tracker.start(model, tensor, args.box, name=name)
             yield image, list(state.box), 1.0, state.flag
         else:

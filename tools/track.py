@@ -20,7 +20,7 @@ from mmengine.registry import MODELS, init_default_scope
 import mmdhp
 from mmdhp.datasets.tracking.annotation_files import list_images
 from mmdhp.models.online_tracking.localization import NOT_FOUND, UNCERTAIN
-from mmdhp.models.online_tracking.online_dimp import UNREADABLE, check_box
+from mmdhp.models.online_tracking.track_state import UNREADABLE, check_box
 
 WORDS = {
     NOT_FOUND: 'target lost; its box stays',

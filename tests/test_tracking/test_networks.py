@@ -376,3 +376,19 @@ def test_frames_are_normalised_as_the_backbone_expects():
         out[0, 0, :, 0, 0], torch.tensor(expected), rtol=1e-4, atol=1e-4
     )
     assert math.isclose(float(preprocessor.mean[0]), 123.675, rel_tol=1e-6)
+
+
+def test_training_in_half_precision():
+    model = with_values(build_small())
+    inputs, samples = batch()
+    plain = model(inputs, samples, mode='loss')
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        half = model(inputs, samples, mode='loss')
+    sum(half.values()).backward()
+    for name, loss in half.items():
+        assert loss.dtype == torch.float32
+        if name != 'loss_bbox':  # of other proposals
+            assert float(loss.detach()) == pytest.approx(
+                float(plain[name].detach()), rel=0.2
+            )
+    assert all(p.grad.isfinite().all() for p in model.parameters())

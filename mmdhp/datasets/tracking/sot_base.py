@@ -11,6 +11,8 @@ from mmengine.dataset import BaseDataset
 
 from .annotation_files import count_images, read_lines, read_numbers
 
+MAX_TRUTHS = 1000  # kept in memory, some tens of kB each
+
 
 @dataclass(frozen=True)
 class Video:
@@ -94,6 +96,7 @@ class BaseSOTDataset(BaseDataset):
     ) -> None:
         self.name = name or type(self).__name__.replace('Dataset', '')
         self._truths: dict[int, Truth] = {}
+        self._lengths: dict[int, int] = {}
         super().__init__(
             ann_file=ann_file,
             data_root=data_root,
@@ -171,17 +174,21 @@ class BaseSOTDataset(BaseDataset):
         return Video(**info)
 
     def get_truth(self, index: int) -> Truth:
-        """The annotations of a video, read once."""
+        """The annotations of a video; the last ones read are kept."""
         if index not in self._truths:
+            if len(self._truths) >= MAX_TRUTHS:
+                self._truths.pop(next(iter(self._truths)))
             self._truths[index] = self.load_truth(self.get_video(index))
         return self._truths[index]
 
     def num_frames(self, index: int) -> int:
         """Frames of a video: as told, or else as many as there are files."""
-        video = self.get_video(index)
-        if video.length is not None:
-            return video.length
-        return count_images(video.folder)
+        if index not in self._lengths:
+            video = self.get_video(index)
+            known = video.length is not None
+            length = video.length if known else count_images(video.folder)
+            self._lengths[index] = int(length or 0)
+        return self._lengths[index]
 
     @property
     def num_videos(self) -> int:

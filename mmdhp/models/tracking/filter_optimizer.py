@@ -21,6 +21,7 @@ from .filter_maps import (
     score_size,
     target_cells,
 )
+from .precision import at_least_single, without_autocast
 
 MIN_FILTER_REG = 1e-3
 MIN_CURVATURE = 1e-8
@@ -187,7 +188,7 @@ class DiMPFilterOptimizer(BaseModule):
         sample_weight: Optional[Tensor] = None,
         num_iters: Optional[int] = None,
     ) -> list[Tensor]:
-        """Improve one filter per sequence.
+        """Improve one filter per sequence, in single precision at least.
 
         Args:
             filters (Tensor): Where to start, shape ``(S, C, k, k)``.
@@ -201,12 +202,15 @@ class DiMPFilterOptimizer(BaseModule):
         Returns:
             list[Tensor]: All iterates, the first one included.
         """
+        features = at_least_single(features)
+        filters = at_least_single(filters)
         height, width = features.shape[-2:]
         kernel = filters.shape[-1]
         size = (score_size(height, kernel), score_size(width, kernel))
         residual = self.residual(boxes, size, kernel, sample_weight)
         count = self.num_iters if num_iters is None else num_iters
         iterates = [filters]
-        for _ in range(count):
-            iterates.append(self.step(iterates[-1], features, residual))
+        with without_autocast(features):
+            for _ in range(count):
+                iterates.append(self.step(iterates[-1], features, residual))
         return iterates

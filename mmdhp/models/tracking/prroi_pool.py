@@ -5,6 +5,8 @@ from typing import Union
 import torch
 from torch import Tensor, nn
 
+from .precision import at_least_single, without_autocast
+
 
 def hat_integral(u: Tensor) -> Tensor:
     """Integral of the hat ``max(0, 1 - |t|)`` from minus infinity to ``u``.
@@ -156,11 +158,9 @@ class PrRoIPool(nn.Module):
         Returns:
             Tensor: Shape ``(B, N, C, Ph, Pw)``.
         """
-        with torch.autocast(features.device.type, enabled=False):
-            if features.dtype in (torch.float16, torch.bfloat16):
-                features = features.float()
+        with without_autocast(features):
             return prroi_pool(
-                features,
+                at_least_single(features),
                 boxes,
                 (self.output_size[0], self.output_size[1]),
                 self.spatial_scale,

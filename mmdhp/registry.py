@@ -24,10 +24,20 @@ def _build_pruner(cfg: dict, *args: Any, **kwargs: Any) -> Any:
     return build_from_cfg({'_scope_': SCOPE, **cfg}, *args, **kwargs)
 
 
-MODELS = _child(mmengine_registry.MODELS, 'mmdhp.models')
-DATASETS = _child(mmengine_registry.DATASETS, 'mmdhp.datasets')
-TRANSFORMS = _child(mmengine_registry.TRANSFORMS)
-METRICS = _child(mmengine_registry.METRICS)
+MODELS = _child(
+    mmengine_registry.MODELS,
+    'mmdhp.models',
+    'mmdhp.models.tracking',
+    'mmdhp.models.online_tracking',
+)
+DATASETS = _child(
+    mmengine_registry.DATASETS, 'mmdhp.datasets', 'mmdhp.datasets.tracking'
+)
+DATA_SAMPLERS = _child(
+    mmengine_registry.DATA_SAMPLERS, 'mmdhp.datasets.tracking'
+)
+TRANSFORMS = _child(mmengine_registry.TRANSFORMS, 'mmdhp.datasets.tracking')
+METRICS = _child(mmengine_registry.METRICS, 'mmdhp.evaluation')
 HOOKS = _child(mmengine_registry.HOOKS, 'mmdhp.engine')
 OPTIM_WRAPPERS = _child(mmengine_registry.OPTIM_WRAPPERS, 'mmdhp.engine')
 OPTIM_WRAPPER_CONSTRUCTORS = _child(

@@ -51,7 +51,8 @@ def test_pruning_config_attaches_and_selects(path):
     assert optim_wrapper.pop('constructor').startswith('mmdhp.')
     if optim_wrapper['pruner']['type'] in ('mmdhp.DHP', 'mmdhp.LWDNA'):
         optim_wrapper['pruner']['embedding_dim'] = 1  # a tenth of the memory
-    wrapper = PruningOptimWrapperConstructor(optim_wrapper)(model)
+    paramwise = optim_wrapper.pop('paramwise_cfg', None)
+    wrapper = PruningOptimWrapperConstructor(optim_wrapper, paramwise)(model)
     pruner = wrapper.pruner
     keep = pruner.select()
     ratio = dict(zip(('macs', 'params'), pruner.ratios(keep)))

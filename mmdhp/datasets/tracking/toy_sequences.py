@@ -1,0 +1,189 @@
+"""Draws videos of one moving object, in LaSOT's layout."""
+
+import os
+import os.path as osp
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+SIZE = (320, 240)  # width and height in pixels
+MARGIN = 90  # background that a camera may pan over, in pixels
+OBJECT_SIDES = (26, 72)  # in pixels
+
+
+@dataclass
+class MovingObject:
+    """A textured patch with position, velocity and size.
+
+    Args:
+        texture (ndarray): Shape ``(h, w, 3)``.
+        mask (ndarray): Opacity in [0, 1], shape ``(h, w, 1)``.
+        center (ndarray): ``x, y`` in pixels.
+        velocity (ndarray): Pixels per frame.
+        scale (float): Relative size.
+    """
+
+    texture: np.ndarray
+    mask: np.ndarray
+    center: np.ndarray
+    velocity: np.ndarray
+    scale: float = 1.0
+
+    def move(self, rng: np.random.Generator) -> None:
+        """Go one frame further: a damped random walk between the borders."""
+        self.velocity = 0.9 * self.velocity + rng.normal(0, 0.9, 2)
+        speed = float(np.linalg.norm(self.velocity))
+        self.velocity *= min(1.0, 5 / max(speed, 1e-6))
+        self.center = self.center + self.velocity
+        low = np.array([40.0, 40.0])
+        high = np.array(SIZE) - low
+        outside = (self.center < low) | (self.center > high)
+        self.velocity[outside] *= -1
+        self.center = np.clip(self.center, low, high)
+        change = np.exp(np.clip(rng.normal(0, 0.01), -0.02, 0.02))
+        self.scale = float(np.clip(self.scale * change, 0.8, 1.3))
+
+    def draw(self, image: np.ndarray) -> tuple[float, float, float, float]:
+        """Paint into an image, in place; return ``x, y, w, h``."""
+        height, width = (
+            max(round(n * self.scale), 2) for n in self.texture.shape[:2]
+        )
+        texture = cv2.resize(self.texture, (width, height))
+        mask = cv2.resize(self.mask, (width, height))[..., None]
+        x, y = (
+            int(round(c - n / 2)) for c, n in zip(self.center, (width, height))
+        )
+        left, top = max(x, 0), max(y, 0)
+        right = min(x + width, image.shape[1])
+        bottom = min(y + height, image.shape[0])
+        inner = (slice(top - y, bottom - y), slice(left - x, right - x))
+        place = image[top:bottom, left:right]
+        place += mask[inner] * (texture[inner] - place)
+        return float(x), float(y), float(width), float(height)
+
+
+def random_texture(
+    rng: np.random.Generator, size: tuple[int, int], cells: int
+) -> np.ndarray:
+    """Smooth random colours.
+
+    Args:
+        rng (Generator): Source of randomness.
+        size (tuple[int, int]): Width and height in pixels.
+        cells (int): Random colours along the shorter side.
+
+    Returns:
+        ndarray: In [0, 255], shape ``(height, width, 3)``.
+    """
+    width, height = size
+    shorter = min(width, height)
+    rows, columns = (max(n * cells // shorter, 2) for n in (height, width))
+    shape = (rows, columns, 3)
+    coarse = rng.uniform(0, 255, shape).astype(np.float32)
+    fine = cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC)
+    return np.clip(fine, 0, 255)
+
+
+def random_object(rng: np.random.Generator) -> MovingObject:
+    """A rectangle or an ellipse with a texture of its own."""
+    width, height = (int(n) for n in rng.integers(*OBJECT_SIDES, 2))
+    mask = np.ones((height, width), dtype=np.float32)
+    if rng.random() < 0.5:
+        y, x = np.mgrid[:height, :width]
+        radius = ((x + 0.5) / width * 2 - 1) ** 2
+        radius = radius + ((y + 0.5) / height * 2 - 1) ** 2
+        mask = (radius <= 1).astype(np.float32)
+    center = rng.uniform([60, 60], [SIZE[0] - 60, SIZE[1] - 60])
+    texture = random_texture(rng, (width, height), 4)
+    return MovingObject(texture, mask, center, rng.normal(0, 2, 2))
+
+
+def draw_sequence(
+    rng: np.random.Generator, frames: int, distractors: int = 0
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Draw a video.
+
+    Args:
+        rng (Generator): Source of randomness.
+        frames (int): Number of frames T.
+        distractors (int): Other objects, behind the target. Defaults to 0.
+
+    Returns:
+        tuple: Images ``(240, 320, 3)``, and boxes ``x, y, w, h`` in pixels,
+        shape ``(T, 4)``.
+    """
+    wide = (SIZE[0] + 2 * MARGIN, SIZE[1] + 2 * MARGIN)
+    background = random_texture(rng, wide, 7) * 0.6 + 40
+    objects = [random_object(rng) for _ in range(distractors + 1)]
+    pan = MovingObject(
+        background, background, np.zeros(2), rng.normal(0, 1, 2)
+    )
+    images, boxes = [], []
+    for _ in range(frames):
+        left, top = (
+            int(MARGIN * np.tanh(c / MARGIN)) + MARGIN for c in pan.center
+        )
+        view = background[top : top + SIZE[1], left : left + SIZE[0]].copy()
+        box = [thing.draw(view) for thing in objects][-1]
+        view += rng.normal(0, 5, view.shape)
+        images.append(np.clip(view, 0, 255).astype(np.uint8))
+        boxes.append(box)
+        pan.center = pan.center + pan.velocity
+        for thing in objects:
+            thing.move(rng)
+    return images, np.array(boxes)
+
+
+def write_sequence(
+    folder: str, images: list[np.ndarray], boxes: np.ndarray
+) -> None:
+    """Write a video as LaSOT does: ``img/``, boxes and visibility."""
+    os.makedirs(osp.join(folder, 'img'), exist_ok=True)
+    for number, image in enumerate(images, 1):
+        cv2.imwrite(osp.join(folder, 'img', f'{number:08d}.jpg'), image)
+    lines = [','.join(f'{v:g}' for v in box) for box in boxes]
+    flags = ','.join(['0'] * len(boxes))
+    for name, text in (
+        ('groundtruth.txt', '\n'.join(lines)),
+        ('full_occlusion.txt', flags),
+        ('out_of_view.txt', flags),
+    ):
+        with open(osp.join(folder, name), 'w', encoding='utf-8') as file:
+            file.write(text + '\n')
+
+
+def make_toy_set(
+    root: str,
+    *,
+    train: int = 16,
+    test: int = 6,
+    train_frames: int = 24,
+    test_frames: int = 40,
+    distractors: int = 0,
+    seed: int = 0,
+) -> None:
+    """Write generated sequences and the lists of both splits.
+
+    Args:
+        root (str): Folder to write into.
+        train (int): Training sequences. Defaults to 16.
+        test (int): Test sequences. Defaults to 6.
+        train_frames (int): Frames of each. Defaults to 24.
+        test_frames (int): Frames of each. Defaults to 40.
+        distractors (int): Other objects in every video. Defaults to 0.
+        seed (int): Equal seeds draw equal videos. Defaults to 0.
+    """
+    splits = (
+        ('training_set.txt', 'toytrain', train, train_frames),
+        ('testing_set.txt', 'toytest', test, test_frames),
+    )
+    for part, (file_name, kind, count, frames) in enumerate(splits):
+        names = [f'{kind}-{i}' for i in range(1, count + 1)]
+        for number, name in enumerate(names):
+            rng = np.random.default_rng([seed, part, number])
+            images, boxes = draw_sequence(rng, frames, distractors)
+            write_sequence(osp.join(root, kind, name), images, boxes)
+        path = osp.join(root, file_name)
+        with open(path, 'w', encoding='utf-8') as file:
+            file.write('\n'.join(names) + '\n')

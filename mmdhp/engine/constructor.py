@@ -77,6 +77,7 @@ class PruningOptimWrapperConstructor:
         pruner = build_pruner(self.pruner_cfg)
         pruner.attach(model, run_model)
         optimizer = self._build_search(model, pruner)
+        pruner.watch(optimizer)
         arguments = {
             key: copy.deepcopy(value)  # wrappers pop from `clip_grad`
             for key, value in self.base.items()

@@ -14,9 +14,10 @@ from mmdhp.registry import OPTIM_WRAPPERS
 class _PruningMixin:
     """Pull before clipping and stepping; act after a step that happened.
 
-    Gradients may still carry a loss scale when they are pulled: the adjoint
-    is linear, so the wrapped class unscales afterwards as always. A step that
-    the gradient scaler skips leaves the search variables as they are.
+    Gradients may still carry a loss scale when they are pulled, which the
+    pruner is told: it leaves its own with the same scale, and the wrapped
+    class unscales afterwards as always. A step that the gradient scaler skips
+    leaves the search variables as they are.
     """
 
     optimizer: Optimizer
@@ -69,6 +70,8 @@ class _PruningMixin:
                 'the Runner has no PruningHook, so the search would never '
                 "end. Add custom_hooks=[dict(type='mmdhp.PruningHook')]."
             )
+        scaler = getattr(self, 'loss_scaler', None)
+        self.pruner.loss_scale = 1.0 if scaler is None else scaler.get_scale()
         self.pruner.pull()
         self._stepped = False
         super().step(**kwargs)  # type: ignore

@@ -25,6 +25,7 @@ from .random_state import rng_state
 from .report import announcement, group_table
 from .resumable_hook import ResumableHook
 from .saving import save_transition
+from .search_data import SearchData
 from .stage import (
     by_epoch,
     loop_length,
@@ -37,7 +38,13 @@ from .stage import (
 from .transition import cut, unwrapped
 
 OPTIMIZER_STATES = ('new', 'sliced')
-SEARCH_KEYS = ('max_epochs', 'max_iters', 'param_scheduler')
+SEARCH_KEYS = (
+    'max_epochs',
+    'max_iters',
+    'param_scheduler',
+    'samples',
+    'dataloader',
+)
 
 
 @HOOKS.register_module()
@@ -52,8 +59,11 @@ class PruningHook(ResumableHook):
             of the train loop; an upper bound, the pruner may stop earlier),
             and ``param_scheduler`` (as in MM configs, counted from the start
             of the search). By default a fraction of the fine-tune length, 20 %
-            for most methods, at constant learning rate. A method without a
-            search takes none of it.
+            for most methods, at constant learning rate. ``samples`` is a
+            number of training samples, drawn once, that the search sees
+            instead of all; ``dataloader`` (dict) is what differs in the
+            search from ``train_dataloader``. A method without a search takes
+            none of it.
         interval (int): Iterations between two looks at the search. Defaults
             to 100.
         optimizer_state (str): ``'new'``, or ``'sliced'`` to carry momentum
@@ -143,6 +153,8 @@ class PruningHook(ResumableHook):
             check_weights_named(runner, self.pruner.name)
         self._build_fine_tune = wrapper.build_fine_tune
         wrapper.has_hook = True
+        self.data = SearchData(runner, self.search)
+        self.data.begin(runner)
         wrapper.reset_settings()  # the Runner's schedulers have started
         start_stage(
             runner,
@@ -159,8 +171,13 @@ class PruningHook(ResumableHook):
             return
         if self.pruner.keeps_weights:
             check_trained(unwrapped(runner), self.pruner.name)
-        for parameter in self.pruner.program.parameters():
-            dist.broadcast(parameter.data)
+        if self.due and not by_epoch(runner):
+            self.data.end(runner, runner.iter)
+        for value in self.pruner.program.state_dict().values():
+            dist.broadcast(value)
+        if not self.pruner.trains_model:
+            runner.model = unwrapped(runner)  # DDP would wait for gradients
+        self.pruner.enter(unwrapped(runner))
         self._plan(runner)
         self.pruner.push()
         print_log(
@@ -204,6 +221,7 @@ class PruningHook(ResumableHook):
         if last or self.every_n_train_iters(runner, self.interval):
             self._look(runner, last)
         if self.due and not by_epoch(runner):
+            self.data.end(runner, runner.iter + 1)
             self.rng_at_cut = rng_state()
 
     def after_train_epoch(self, runner: Runner) -> None:
@@ -216,10 +234,14 @@ class PruningHook(ResumableHook):
         progress = self.pruner.progress()
         check_ranks_agree(f'{progress}')
         self._log_ratios(runner, progress.macs, progress.params)
+        statistics = self.pruner.statistics()
+        for name, value in statistics.items():
+            runner.message_hub.update_scalar(f'train/{name}', value)
+        more = ', '.join(f'{name} {v:.4g}' for name, v in statistics.items())
         print_log(
             f'Search at iteration {runner.iter + 1}: {progress.macs:.2%} of '
             f'the MACs and {progress.params:.2%} of the parameters are left '
-            f'(target: {self.pruner.target}).',
+            f'(target: {self.pruner.target}). {more}'.rstrip(),
             logger='current',
         )
         if last and progress.reached is False:
@@ -255,6 +277,7 @@ class PruningHook(ResumableHook):
     def _transition(self, runner: Runner) -> None:
         keep = self.pruner.select()
         check_ranks_agree(keep)
+        self.pruner.leave(unwrapped(runner))
         proof = ''
         if self.verify:
             difference = check_exact(
@@ -283,6 +306,7 @@ class PruningHook(ResumableHook):
 
     def restructure(self, runner: Runner, keep: Tensor, start: int) -> None:
         """Small model, its optimizer, schedulers and length, in place."""
+        self.data.end(runner, start)
         wrapper = cut(
             runner,
             self.pruner,
@@ -294,6 +318,13 @@ class PruningHook(ResumableHook):
         start_stage(runner, wrapper, self._schedulers, self.fine_tune_length)
         set_loop_length(runner, start + self.fine_tune_length)
 
+    def before_val(self, runner: Runner) -> None:
+        """Let a validation in the search see what the pruner shows."""
+        super().before_val(runner)
+        training = isinstance(runner.optim_wrapper, OptimWrapper)
+        if training and self.state == 'search':
+            self.pruner.preview()
+
     def after_val_epoch(
         self, runner: Runner, metrics: Optional[dict[str, float]] = None
     ) -> None:
@@ -303,6 +334,7 @@ class PruningHook(ResumableHook):
     def after_train(self, runner: Runner) -> None:
         """Export."""
         if self.keep is None:
+            self.pruner.leave(unwrapped(runner))
             print_log(
                 'Training has ended in the search stage, so nothing was '
                 'pruned or exported. What stopped it (EarlyStoppingHook?) '

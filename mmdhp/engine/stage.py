@@ -34,9 +34,10 @@ def loop_length(runner: Runner) -> int:
 def set_loop_length(runner: Runner, length: int) -> None:
     """Change the length of training, in the loop's own unit."""
     loop = runner.train_loop
-    if by_epoch(runner):
+    if by_epoch(runner):  # epochs of the search may be shorter
+        left = length - loop._epoch
         loop._max_epochs = length
-        loop._max_iters = length * len(loop.dataloader)
+        loop._max_iters = loop._iter + left * len(loop.dataloader)
     else:
         loop._max_iters = length
     runner.message_hub.update_info('max_epochs', loop.max_epochs)

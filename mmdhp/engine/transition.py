@@ -44,7 +44,7 @@ def cut(
     model = unwrapped(runner)
     search = runner.optim_wrapper.optimizer
     sliced = _sliced_state(model, search.state, pruner.graph, keep)
-    wrapped = is_model_wrapper(runner.model)
+    wrapped = is_model_wrapper(runner.model) or runner.distributed
     runner.model = model
     search.zero_grad(set_to_none=True)
     gc.collect()  # an old DDP wrapper would keep gradient hooks alive

@@ -2,6 +2,7 @@
 
 from .base import Progress, Pruner
 from .dhp import DHP
+from .hsn import HSN
 from .limits import Limits
 from .lwdna import LWDNA
 from .oneshot import OneShot
@@ -9,6 +10,7 @@ from .selection import Target, select, threshold_mask
 
 __all__ = [
     'DHP',
+    'HSN',
     'LWDNA',
     'Limits',
     'OneShot',

@@ -8,6 +8,7 @@ from typing import Any, Callable, ClassVar, Optional, Union
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from mmdhp.graph import ChannelGraph, GraphError, trace
 from mmdhp.surgery import baseline_of
@@ -36,18 +37,20 @@ class Progress:
 class Pruner(ABC):
     """A pruning method: search variables beside an untouched model.
 
-    The engine calls, in this order: :meth:`attach` and :meth:`plan` once; per
-    training step :meth:`set_mode`, then :meth:`pull` before and
-    :meth:`after_step` behind the optimizer; :meth:`progress` now and then;
-    :meth:`select` at the end. What a method does not need, it leaves as it is
-    here.
+    The engine calls, in this order: :meth:`attach`, :meth:`watch`,
+    :meth:`enter` and :meth:`plan` once; per training step :meth:`set_mode`,
+    then :meth:`pull` before and :meth:`after_step` behind the optimizer;
+    :meth:`progress` now and then, :meth:`preview` before a validation;
+    :meth:`select` and :meth:`leave` at the end. What a method does not need,
+    it leaves as it is here.
 
     Attributes:
         keeps_weights (bool): Whether the method prunes the weights that were
             loaded, so that there must be some. Otherwise it makes new ones.
         trains_model (bool): Whether the search trains the model's own
             parameters, too. Otherwise the optimizer has the search variables
-            only, and :meth:`pull` clears all other gradients.
+            only, every process runs the model without DDP around it, and
+            :meth:`pull` averages what it needs over the processes.
         search_fraction (float): Default length of the search, as a fraction
             of the fine-tuning; with 0 there is no search, and the method
             selects from the gradients of :attr:`batches` batches at once.
@@ -58,6 +61,8 @@ class Pruner(ABC):
             the unit at the threshold.
         batches (int): Training batches of which a method without a search
             sees the gradients.
+        loss_scale (float): Factor that gradients carry when they are pulled,
+            and with which :meth:`pull` leaves those of the variables.
 
     Args:
         target (dict): What is left, e.g. ``dict(macs=0.4)`` or
@@ -126,6 +131,7 @@ class Pruner(ABC):
     search_optimizer: ClassVar[Optional[dict]] = None
     fills_budget: ClassVar[bool] = False
     batches: int = 0
+    loss_scale: float = 1.0
 
     @property
     def name(self) -> str:
@@ -155,14 +161,17 @@ class Pruner(ABC):
             KeyError: If a name pattern matches nothing.
         """
         self.graph = self._trace(model, forward, self.exclude)
-        blind = self.blind_groups(model)
+        spared = self.spared_groups(model)
+        blind = [g for g in self.blind_groups(model) if g not in spared]
         if blind:
             warnings.warn(
                 f'{self.name} learns nothing about {", ".join(blind[:5])}: '
                 'they keep their width.',
                 stacklevel=2,
             )
-            self.graph = self._trace(model, forward, (*self.exclude, *blind))
+        if spared or blind:
+            exclude = (*self.exclude, *spared, *blind)
+            self.graph = self._trace(model, forward, exclude)
         if not self.graph.groups:
             reasons = {f'{g.name}: {g.reason}' for g in self.graph.frozen}
             raise GraphError(
@@ -219,6 +228,10 @@ class Pruner(ABC):
             hint = f' They come from {", ".join(options)}.' if options else ''
             raise GraphError(f'{error}{hint}') from None
 
+    def spared_groups(self, model: nn.Module) -> list[str]:
+        """Names of groups that this method leaves alone on purpose."""
+        return []
+
     def blind_groups(self, model: nn.Module) -> list[str]:
         """Names of groups that no search variable of this method reaches."""
         return []
@@ -240,6 +253,26 @@ class Pruner(ABC):
     @abstractmethod
     def scores(self) -> Tensor:
         """Importance of every unit, shape ``(U, )``; larger is kept."""
+
+    def watch(self, optimizer: Optimizer) -> None:
+        """Get to know the optimizer of the search, before it starts.
+
+        Args:
+            optimizer (Optimizer): Its last parameter group holds the search
+                variables.
+        """
+
+    def enter(self, model: nn.Module) -> None:
+        """Prepare the model for the search, in place.
+
+        Called whenever a search starts or is resumed, with weights loaded.
+        """
+
+    def leave(self, model: nn.Module) -> None:
+        """Undo :meth:`enter`: the search is over, the cut comes next."""
+
+    def preview(self) -> None:
+        """Let a validation in the search see what it should measure."""
 
     def set_mode(self, model: nn.Module) -> None:
         """Choose train or eval mode, called before every search iteration."""
@@ -279,6 +312,10 @@ class Pruner(ABC):
     def progress(self) -> Progress:
         """Where the search stands by the method's own threshold."""
         return Progress(*self.ratios(self.select()), reached=None)
+
+    def statistics(self) -> dict[str, float]:
+        """What else to log about the search, by name."""
+        return {}
 
     def select(self) -> Tensor:
         """The keep mask that meets the target exactly, shape ``(U, )``."""

@@ -1,5 +1,38 @@
 """Weight programs: they write weights and read gradients of a model."""
 
+from .controller import (
+    GENERATORS,
+    INPUTS,
+    NOISES,
+    Controller,
+    Draw,
+    binarise,
+    even_odds,
+    keep_probability,
+)
+from .gates import Gates, find_readers, inner_groups
 from .hypernetwork import GeneratedWeight, HyperNetwork, generated_weights
+from .layerwise_scaling import RULES as SCALING_RULES
+from .layerwise_scaling import LayerwiseScaling
+from .penalty import log_penalty, ungated_macs
 
-__all__ = ['GeneratedWeight', 'HyperNetwork', 'generated_weights']
+__all__ = [
+    'GENERATORS',
+    'INPUTS',
+    'NOISES',
+    'SCALING_RULES',
+    'Controller',
+    'Draw',
+    'Gates',
+    'GeneratedWeight',
+    'HyperNetwork',
+    'LayerwiseScaling',
+    'binarise',
+    'even_odds',
+    'find_readers',
+    'generated_weights',
+    'inner_groups',
+    'keep_probability',
+    'log_penalty',
+    'ungated_macs',
+]

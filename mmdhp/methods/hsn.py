@@ -1,0 +1,413 @@
+"""HSN: a hyper-structure network emits 0/1 gates for a pretrained network.
+
+Source: Model Compression via Hyper-Structure Network, ICLR 2021 submission
+(OpenReview Oc-Aedbjq0).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Optional, Union
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from mmdhp.graph import ChannelGraph
+from mmdhp.programs import (
+    GENERATORS,
+    INPUTS,
+    NOISES,
+    SCALING_RULES,
+    Controller,
+    Draw,
+    Gates,
+    LayerwiseScaling,
+    binarise,
+    even_odds,
+    find_readers,
+    inner_groups,
+    keep_probability,
+    log_penalty,
+    ungated_macs,
+)
+from mmdhp.registry import PRUNERS
+
+from .base import Progress, Pruner
+from .selection import check_finite, threshold_mask
+
+CHOICES = {
+    'scope': ('all', 'gated'),
+    'gates': ('all', 'inner'),
+    'generator': GENERATORS,
+    'inputs': INPUTS,
+    'noise': NOISES,
+    'scaling': SCALING_RULES,
+    'decision': ('median', 'sample'),
+    'norms': ('eval', 'batch'),
+}
+_UNDECIDED = (0.05, 0.95)  # probabilities of keeping in between
+
+
+@PRUNERS.register_module()
+class HSN(Pruner):
+    """Search gates of a frozen, pretrained network with a controller.
+
+    Every step draws a 0/1 gate v per channel unit from the controller's
+    logits. Only the controller is trained, on the task's loss +
+    ``λ · R(v)``, with ``R = log(|t(v) - p| / ε + 1)``, t the share of MACs
+    (or parameters) that v leaves and p the target. The weights of the kept
+    channels are the pretrained ones.
+
+    The final mask keeps the units of the largest logits such that the target
+    is met exactly; the paper's takes one draw (or the even odds) as it comes
+    and misses the target by a few per cent.
+
+    Args:
+        target (dict): See :class:`Pruner`; its ratio is the paper's p.
+        input_shape (Sequence[int]): See :class:`Pruner`.
+        regularization (float): λ; 4 for CIFAR, 8 for ImageNet in the paper.
+            Defaults to 4.0.
+        epsilon (float | str): ε, in shares of the total; ``'raw'`` is one
+            MAC, the formula taken literally. Defaults to 1.0.
+        scope (str): What the target is a share of: ``'all'`` or the layers
+            that touch a ``'gated'`` channel, as in the paper's experiments.
+            Defaults to ``'all'``.
+        gates (str): ``'all'`` prunable groups, or only those ``'inner'`` to a
+            block, as in the paper. Defaults to ``'all'``.
+        generator (str): ``'hsn'``, or the baselines ``'dense'`` and
+            ``'gates'``. Defaults to ``'hsn'``.
+        inputs (str): The controller's: ``'fixed'``, ``'learned'``,
+            ``'random'``. Defaults to ``'fixed'``.
+        noise (str): ``'gumbel'`` (one, as in the paper) or ``'logistic'``.
+            Defaults to ``'gumbel'``.
+        temperature (float): τ. Defaults to 0.4.
+        offset (float): c; 3 starts from the full network. Defaults to 0.0.
+        scaling (str): Rule of the layer-wise scales α: ``'adam'``,
+            ``'normalised'``, ``'paper'`` (moves them by 1e-4 only) or
+            ``'off'``. Defaults to ``'adam'``.
+        scaling_lr (float): β. Defaults to 0.01.
+        scaling_bounds (tuple[float, float], optional): Smallest and largest
+            α. Defaults to (0.1, 10).
+        decision (str): Whose ranking and threshold decide at the end:
+            ``'median'``, the gates that most draws keep, or a ``'sample'``.
+            Defaults to ``'median'``.
+        norms (str): BatchNorms of the search use their statistics,
+            ``'eval'``, or the batch's, ``'batch'``. Running statistics stay
+            as they are. Defaults to ``'eval'``.
+        **kwargs: See :class:`Pruner`.
+    """
+
+    keeps_weights = True
+    trains_model = False
+    search_optimizer = {'type': 'Adam', 'lr': 1e-3, 'weight_decay': 0.0}
+
+    def __init__(
+        self,
+        target: dict,
+        input_shape: tuple,
+        *,
+        regularization: float = 4.0,
+        epsilon: Union[float, str] = 1.0,
+        scope: str = 'all',
+        gates: str = 'all',
+        generator: str = 'hsn',
+        inputs: str = 'fixed',
+        noise: str = 'gumbel',
+        temperature: float = 0.4,
+        offset: float = 0.0,
+        scaling: str = 'adam',
+        scaling_lr: float = 0.01,
+        scaling_bounds: Optional[tuple[float, float]] = (0.1, 10.0),
+        decision: str = 'median',
+        norms: str = 'eval',
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(target, input_shape, **kwargs)
+        self.regularization = regularization
+        self.epsilon = epsilon
+        self.scope = scope
+        self.gates = gates
+        self.generator = generator
+        self.inputs = inputs
+        self.noise = noise
+        self.temperature = temperature
+        self.offset = offset
+        self.scaling = scaling
+        self.scaling_lr = scaling_lr
+        self.scaling_bounds = scaling_bounds
+        self.decision = decision
+        self.norms = norms
+        self._check()
+
+    program: Controller
+
+    def _check(self) -> None:
+        for key, known in CHOICES.items():
+            if getattr(self, key) not in known:
+                raise ValueError(
+                    f'{key} is {getattr(self, key)!r}; there are {known}.'
+                )
+        numbers: dict[str, tuple[Any, float, float]] = {
+            'regularization': (self.regularization, 0, float('inf')),
+            'scaling_lr': (self.scaling_lr, 0, float('inf')),
+            'temperature': (self.temperature, 1e-6, float('inf')),
+            'offset': (self.offset, float('-inf'), float('inf')),
+        }
+        if self.epsilon != 'raw':
+            numbers['epsilon'] = (self.epsilon, 1e-300, float('inf'))
+        for key, (value, low, high) in numbers.items():
+            number = isinstance(value, (int, float)) and value is not True
+            if not number or not low <= value < high:
+                raise ValueError(
+                    f'{key} is {value!r}, but a finite number of at least '
+                    f'{low:g} is needed.'
+                )
+        bounds = self.scaling_bounds
+        if bounds is not None and not 0 <= bounds[0] <= 1 <= bounds[1]:
+            raise ValueError(
+                f'scaling_bounds is {bounds}, but α starts at 1: a pair '
+                '(low, high) with 0 <= low <= 1 <= high is needed, or None.'
+            )
+        if self.scope == 'gated' and self.target.quantity != 'macs':
+            raise ValueError(
+                f"scope is 'gated' and the target {self.target}, but the MACs "
+                "of gated layers are meant; use dict(macs=...) or scope='all'."
+            )
+
+    def spared_groups(self, model: nn.Module) -> list[str]:
+        """Groups outside of blocks, if only inner ones are gated."""
+        if self.gates == 'all':
+            return []
+        inner = set(inner_groups(model, self.graph))
+        return [g.name for g in self.graph.groups if g.name not in inner]
+
+    def blind_groups(self, model: nn.Module) -> list[str]:
+        """Groups that some layer reads without a gate."""
+        return find_readers(model, self.graph)[1]
+
+    def _trace(
+        self,
+        model: nn.Module,
+        forward: Optional[Callable[[nn.Module, Any], Any]],
+        exclude: Sequence[str],
+    ) -> ChannelGraph:
+        graph = super()._trace(model, forward, exclude)
+        self._ungated = 0
+        if self.scope == 'gated':
+            self._ungated = ungated_macs(graph, self.kinds)
+        return graph
+
+    def cost(self, keep: Tensor) -> int:
+        """The target's quantity for a mask, within :attr:`scope`."""
+        return super().cost(keep) - self._ungated
+
+    def build_program(self, model: nn.Module) -> Controller:
+        """The controller, and gates that are not yet in the model."""
+        program = Controller(
+            [group.size for group in self.graph.groups],
+            self.generator,
+            self.inputs,
+        ).to(next(model.parameters()).device)
+        self._gates = Gates(model, self.graph)
+        self._scaling = LayerwiseScaling(
+            program.group_of_unit,
+            self.scaling,
+            self.scaling_lr,
+            self.scaling_bounds,
+        )
+        self._full = self.cost(self.graph.full())
+        self._logits: Optional[Tensor] = None
+        self._draw: Optional[Draw] = None
+        self._optimizer: Optional[Optimizer] = None
+        self._frozen: list[nn.Parameter] = []
+        self._norms: list[Any] = []
+        self._task: list[Tensor] = []
+        self._last: dict[str, float] = {}
+        return program
+
+    def watch(self, optimizer: Optimizer) -> None:
+        """Remember the optimizer, whose step α differentiates."""
+        self._scaling.check(optimizer)
+        self._optimizer = optimizer
+
+    # ------------------------------------------------------------- the model
+    def enter(self, model: nn.Module) -> None:
+        """Freeze the model and put the gates into it, in place."""
+        self._gates.install()
+        self._frozen = [p for p in model.parameters() if p.requires_grad]
+        for parameter in self._frozen:
+            parameter.requires_grad_(False)
+        if self.norms == 'batch':
+            self._norms = [
+                module
+                for module in model.modules()
+                if isinstance(module, nn.modules.batchnorm._BatchNorm)
+                and module.track_running_stats
+            ]
+            for norm in self._norms:  # neither read nor written in training
+                norm.track_running_stats = False
+
+    def leave(self, model: nn.Module) -> None:
+        """Undo :meth:`enter`, in place."""
+        self._gates.remove()
+        for parameter in self._frozen:
+            parameter.requires_grad_(True)
+        for norm in self._norms:
+            norm.track_running_stats = True
+        self._frozen, self._norms = [], []
+
+    def set_mode(self, model: nn.Module) -> None:
+        """Evaluation mode; see :attr:`norms`."""
+        model.eval()
+        for norm in self._norms:
+            norm.train()
+
+    def preview(self) -> None:
+        """Let validation see the mask that would be selected now."""
+        self._gates.show(self.select())
+
+    # ---------------------------------------------------------------- a step
+    def push(self) -> None:
+        """Draw the gates of the next step."""
+        with torch.enable_grad():
+            self._logits = self.program()
+        self._draw = binarise(
+            self._logits.detach(),
+            self.program.noise(self.noise),
+            self.program.group_of_unit,
+            self.temperature,
+            self.offset,
+        )
+        self._gates.write(self._draw.gates)
+
+    def pull(self) -> None:
+        """Gradients of the gates → of the controller, in place.
+
+        One pass through the network gives ``∂L/∂v``; the cost's ``∂R/∂v`` is
+        known in closed form. Each goes through the controller alone, since
+        they meet with different scales.
+        """
+        if self._draw is None:
+            raise RuntimeError('pull() before push(): no gates are drawn.')
+        slope = self._draw.slope
+        by_loss = self._gates.collect() / self.loss_scale
+        by_cost = self.cost_gradient(self._draw.gates)
+        task, cost = self._through(by_loss * slope, by_cost * slope)
+        heads = self.program.head_parameters
+        self._task = [task[id(head)] for head in heads]
+        costs = [cost[id(head)] for head in heads]
+        totals = [gl + gr for gl, gr in zip(self._task, costs)]
+        self._scaling.update(totals)
+        scaled = dict(
+            zip(map(id, heads), self._scaling.combine(self._task, costs))
+        )
+        for parameter in self.program.parameters():
+            key = id(parameter)
+            grad = scaled.get(key, task[key] + cost[key])
+            parameter.grad = grad * self.loss_scale
+        if self._optimizer is not None:
+            kind = type(self._optimizer).__name__
+            self._scaling.before_step(heads, kind)
+
+    def _through(self, *by_logits: Tensor) -> list[dict[int, Tensor]]:
+        """Gradients of the controller's parameters, by their id.
+
+        Args:
+            *by_logits (Tensor): Gradients of the logits, ``(U, )`` each.
+        """
+        logits, self._logits = self._logits, None
+        if logits is None:  # a gradient scaler has skipped the last step
+            with torch.enable_grad():
+                logits = self.program()
+        parameters = list(self.program.parameters())
+        found = []
+        for grad in by_logits:
+            grads = torch.autograd.grad(
+                logits, parameters, grad, retain_graph=True
+            )
+            found.append(dict(zip(map(id, parameters), grads)))
+        return found
+
+    def cost_gradient(self, gates: Tensor) -> Tensor:
+        """``λ · ∂R/∂v``, zero where the target is met exactly.
+
+        Args:
+            gates (Tensor): v, shape ``(U, )``.
+
+        Returns:
+            Tensor: Same shape, dtype and device.
+        """
+        soft = gates.detach().double().cpu().requires_grad_()
+        with torch.enable_grad():
+            total: Any = (
+                self.graph.params(soft)
+                if self.target.quantity == 'params'
+                else self.graph.macs(soft, self.kinds)
+            )
+            (slope,) = torch.autograd.grad(total, soft)
+        ratio = (total.item() - self._ungated) / self._full
+        raw = self.epsilon == 'raw'
+        epsilon = 1 / self._full if raw else float(self.epsilon)
+        value, rise = log_penalty(ratio, self.target.ratio, epsilon)
+        self._last = {'sampled_ratio': ratio, 'cost_term': value}
+        factor = self.regularization * rise / self._full
+        return (factor * slope).to(gates)
+
+    def after_step(self, lr: float) -> None:
+        """Remember how the step depends on α, and draw the next gates."""
+        if self._optimizer is not None:
+            self._scaling.after_step(
+                self.program.head_parameters, self._task, self._optimizer
+            )
+        self.program.step += 1
+        self.push()
+
+    # ------------------------------------------------------------- the result
+    @property
+    @torch.no_grad()
+    def logits(self) -> Tensor:
+        """``o + c`` of all units, shape ``(U, )``."""
+        return self.program() + self.offset
+
+    def scores(self) -> Tensor:
+        """``o + c``, plus the noise of one draw for ``'sample'``; on CPU."""
+        scores = self.logits
+        if self.decision == 'sample':
+            scores = scores + self.program.noise(self.noise)
+        return scores.cpu()
+
+    def progress(self) -> Progress:
+        """Ratios of the mask that the decision makes by itself."""
+        scores = self.scores()
+        check_finite(scores, self.graph)
+        median = self.decision == 'median'
+        threshold = even_odds(self.noise) if median else 0.0
+        keep = threshold_mask(scores, self.graph, threshold, self.floors)
+        return Progress(*self.ratios(keep), reached=None)
+
+    def statistics(self) -> dict[str, float]:
+        """Share of undecided gates, the last draw's ratio and R, and α.
+
+        A gate is undecided if it is kept with a probability between 5 and
+        95 %: then one draw and the most frequent gates are different
+        networks.
+        """
+        probability = keep_probability(self.logits, self.noise)
+        low, high = _UNDECIDED
+        undecided = (probability > low) & (probability < high)
+        alpha = self._scaling.alpha
+        return {
+            'undecided': float(undecided.float().mean()),
+            **self._last,
+            'alpha_min': float(alpha.min()),
+            'alpha_max': float(alpha.max()),
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Controller, number of the draw, and layer-wise scaling."""
+        state = super().state_dict()
+        return {**state, 'scaling': self._scaling.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore :meth:`state_dict`."""
+        super().load_state_dict(state)
+        self._scaling.load_state_dict(state['scaling'])

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from mmdhp.graph import ChannelGraph
+from mmdhp.graph import ChannelGraph, call_model
 from mmdhp.programs import (
     GENERATORS,
     INPUTS,
@@ -22,8 +22,8 @@ from mmdhp.programs import (
     Gates,
     LayerwiseScaling,
     binarise,
+    escaping_groups,
     even_odds,
-    find_readers,
     inner_groups,
     keep_probability,
     log_penalty,
@@ -32,6 +32,7 @@ from mmdhp.programs import (
 from mmdhp.registry import PRUNERS
 
 from .base import Progress, Pruner
+from .options import check_choices, check_number
 from .selection import check_finite, threshold_mask
 
 CHOICES = {
@@ -140,27 +141,23 @@ class HSN(Pruner):
 
     program: Controller
 
+    def attach(
+        self,
+        model: nn.Module,
+        forward: Optional[Callable[[nn.Module, Any], Any]] = None,
+    ) -> None:
+        """See :meth:`Pruner.attach`."""
+        self._forward = forward
+        super().attach(model, forward)
+
     def _check(self) -> None:
-        for key, known in CHOICES.items():
-            if getattr(self, key) not in known:
-                raise ValueError(
-                    f'{key} is {getattr(self, key)!r}; there are {known}.'
-                )
-        numbers: dict[str, tuple[Any, float, float]] = {
-            'regularization': (self.regularization, 0, float('inf')),
-            'scaling_lr': (self.scaling_lr, 0, float('inf')),
-            'temperature': (self.temperature, 1e-6, float('inf')),
-            'offset': (self.offset, float('-inf'), float('inf')),
-        }
+        check_choices({key: getattr(self, key) for key in CHOICES}, CHOICES)
+        check_number('regularization', self.regularization, 0)
+        check_number('scaling_lr', self.scaling_lr, 0)
+        check_number('temperature', self.temperature, 1e-6)
+        check_number('offset', self.offset, float('-inf'))
         if self.epsilon != 'raw':
-            numbers['epsilon'] = (self.epsilon, 1e-300, float('inf'))
-        for key, (value, low, high) in numbers.items():
-            number = isinstance(value, (int, float)) and value is not True
-            if not number or not low <= value < high:
-                raise ValueError(
-                    f'{key} is {value!r}, but a finite number of at least '
-                    f'{low:g} is needed.'
-                )
+            check_number('epsilon', self.epsilon, 1e-300)
         bounds = self.scaling_bounds
         if bounds is not None and not 0 <= bounds[0] <= 1 <= bounds[1]:
             raise ValueError(
@@ -181,8 +178,13 @@ class HSN(Pruner):
         return [g.name for g in self.graph.groups if g.name not in inner]
 
     def blind_groups(self, model: nn.Module) -> list[str]:
-        """Groups that some layer reads without a gate."""
-        return find_readers(model, self.graph)[1]
+        """Groups that gates cannot stand for."""
+        inputs = torch.zeros(2, *self.input_shape, device=_device(model))
+        return escaping_groups(
+            model,
+            self.graph,
+            lambda: call_model(model, inputs, self._forward),
+        )
 
     def _trace(
         self,
@@ -206,7 +208,7 @@ class HSN(Pruner):
             [group.size for group in self.graph.groups],
             self.generator,
             self.inputs,
-        ).to(next(model.parameters()).device)
+        ).to(_device(model))
         self._gates = Gates(model, self.graph)
         self._scaling = LayerwiseScaling(
             program.group_of_unit,
@@ -411,3 +413,7 @@ class HSN(Pruner):
         """Restore :meth:`state_dict`."""
         super().load_state_dict(state)
         self._scaling.load_state_dict(state['scaling'])
+
+
+def _device(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device

@@ -10,7 +10,7 @@ from .controller import (
     even_odds,
     keep_probability,
 )
-from .gates import Gates, find_readers, inner_groups
+from .gates import Gates, escaping_groups, inner_groups
 from .hypernetwork import GeneratedWeight, HyperNetwork, generated_weights
 from .layerwise_scaling import RULES as SCALING_RULES
 from .layerwise_scaling import LayerwiseScaling
@@ -28,8 +28,8 @@ __all__ = [
     'HyperNetwork',
     'LayerwiseScaling',
     'binarise',
+    'escaping_groups',
     'even_odds',
-    'find_readers',
     'generated_weights',
     'inner_groups',
     'keep_probability',

@@ -6,9 +6,9 @@ that a zero at the readers' inputs equals the removed channel, whatever
 constants stand in between.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Optional
+from typing import Any, Optional
 
 import torch
 from torch import Tensor, distributed, nn
@@ -17,6 +17,8 @@ from torch.utils.hooks import RemovableHandle
 
 from mmdhp.graph import ChannelGraph
 from mmdhp.graph.rules_products import whole_groups
+
+LAYERS = (_ConvNd, nn.Linear)
 
 
 @dataclass(frozen=True)
@@ -41,40 +43,77 @@ class Reader:
         return 0
 
 
-def find_readers(
-    model: nn.Module, graph: ChannelGraph
-) -> tuple[list[Reader], list[str]]:
-    """Layers in front of which gates can stand, and what escapes them.
-
-    A weight that is used without calling its own layer (an
-    ``nn.MultiheadAttention`` does that) cannot be gated at its input.
+def find_readers(model: nn.Module, graph: ChannelGraph) -> list[Reader]:
+    """Layers in front of which gates stand, in call order.
 
     Args:
         model (nn.Module): The traced model.
         graph (ChannelGraph): Its graph.
-
-    Returns:
-        tuple: Readers in call order, and names of groups that some operator
-        reads without a gate, or that nothing reads.
     """
     modules = dict(model.named_modules())
     readers: dict[int, Reader] = {}
+    for _, name, _, rows, columns in graph.layer_terms():
+        module = modules[name]
+        units = _input_units(module, rows, columns)
+        if isinstance(module, LAYERS) and (units < graph.num_units).any():
+            readers.setdefault(id(module), Reader(name, module, units))
+    return list(readers.values())
+
+
+def escaping_groups(
+    model: nn.Module, graph: ChannelGraph, run: Callable[[], Any]
+) -> list[str]:
+    """Groups for which a gate would not equal the removal.
+
+    Nothing reads their channels; or what does so is no layer that is called,
+    as in ``nn.MultiheadAttention``; or a weight is computed from others, such
+    as its own norm, in which the removed ones would count.
+
+    Args:
+        model (nn.Module): The traced model. It runs once, in eval mode.
+        graph (ChannelGraph): Its graph.
+        run (Callable): Runs the model.
+
+    Returns:
+        list[str]: Their names.
+    """
+    modules = dict(model.named_modules())
+    called = _called(model, run)
     gated = torch.zeros(graph.num_units, dtype=torch.bool)
     escaped = torch.zeros(graph.num_units, dtype=torch.bool)
     for _, name, _, rows, columns in graph.layer_terms():
         module = modules[name]
-        units = _input_units(module, rows, columns)
-        prunable = units[units < graph.num_units]
-        if not len(prunable):
-            continue
-        if isinstance(module, (_ConvNd, nn.Linear)):
-            readers.setdefault(id(module), Reader(name, module, units))
-            gated[prunable] = True
-        else:
-            escaped[prunable] = True
+        read = _input_units(module, rows, columns)
+        layer = isinstance(module, LAYERS)
+        if layer and 'weight' not in module._parameters:  # computed
+            read = torch.tensor([*rows, *columns], dtype=torch.long)
+            layer = False
+        known = gated if layer and name in called else escaped
+        known[read[read < graph.num_units]] = True
     blind = escaped | ~gated
-    groups = [g.name for g in graph.groups if blind[g.start : g.stop].any()]
-    return list(readers.values()), groups
+    return [g.name for g in graph.groups if blind[g.start : g.stop].any()]
+
+
+@torch.no_grad()
+def _called(model: nn.Module, run: Callable[[], Any]) -> set[str]:
+    """Names of the modules that a forward pass calls."""
+    found = set()
+    handles = [
+        module.register_forward_pre_hook(
+            lambda module, inputs, name=name: found.add(name)
+        )
+        for name, module in model.named_modules()
+    ]
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        run()
+    finally:
+        for handle in handles:
+            handle.remove()
+        for module, mode in modes:
+            module.training = mode
+    return found
 
 
 def _input_units(
@@ -108,7 +147,7 @@ class Gates:
     """
 
     def __init__(self, model: nn.Module, graph: ChannelGraph) -> None:
-        self.readers, _ = find_readers(model, graph)
+        self.readers = find_readers(model, graph)
         self._extend = graph.extend
         self._count = graph.num_units
         device = next(model.parameters()).device

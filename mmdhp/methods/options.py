@@ -1,0 +1,40 @@
+"""Checks of the options of a method."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def check_choices(
+    given: Mapping[str, Any], choices: Mapping[str, Sequence[str]]
+) -> None:
+    """Refuse words that are none of an option's.
+
+    Raises:
+        ValueError: Naming option, value and choices; lists all offenders.
+
+    Examples:
+        >>> check_choices({'noise': 'gauss'}, {'noise': ('gumbel',)})
+        Traceback (most recent call last):
+        ValueError: noise is 'gauss'; there are ('gumbel',).
+    """
+    problems = [
+        f'{key} is {value!r}; there are {tuple(choices[key])}.'
+        for key, value in given.items()
+        if value not in choices[key]
+    ]
+    if problems:
+        raise ValueError(' '.join(problems))
+
+
+def check_number(name: str, value: Any, low: float) -> None:
+    """Refuse what is no finite number of at least ``low``.
+
+    Raises:
+        ValueError: Naming option and value.
+    """
+    number = isinstance(value, (int, float)) and value is not True
+    if not number or not low <= value < float('inf') or value == float('-inf'):
+        raise ValueError(
+            f'{name} is {value!r}, but a finite number of at least {low:g} is '
+            'needed.'
+        )

@@ -43,6 +43,7 @@ def run(kind, steps, alpha, shift=0.0, group=0):
     stepper = optimizer(kind, heads)
     scaling = LayerwiseScaling(GROUPS)
     scaling.alpha = alpha.clone()
+    scaling._mean, scaling._square = torch.zeros(2, 3).double()
     for step in range(1, steps + 1):
         task, cost = gradients(draw), gradients(draw)
         if step == steps:

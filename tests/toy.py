@@ -1,7 +1,9 @@
 """A complete run in seconds: a network, data, a metric and their config."""
 
+import functools
 import itertools
 import json
+import tempfile
 from pathlib import Path
 
 import torch
@@ -18,6 +20,7 @@ CLASSES = 5
 SHAPE = (3, 9, 11)
 SEARCH, FINE_TUNE = 12, 8  # iterations; four of them are an epoch
 _NUMBER = itertools.count()
+_FOLDERS = []
 
 
 @MODELS.register_module(force=True)
@@ -211,6 +214,29 @@ def lwdna(**changes):
         'model': widened,
         'optim': {'pruner': {'input_shape': SHAPE, **method}},
     }
+
+
+def hsn(**changes):
+    """Changes of a config: trained weights, and the method for them."""
+    method = {'type': 'mmdhp.HSN', 'target': {'macs': 0.5}, **changes}
+    return {
+        'load_from': checkpoint(),
+        'optim': {
+            'pruner': {'input_shape': SHAPE, 'min_channels': 2, **method}
+        },
+    }
+
+
+@functools.cache
+def checkpoint():
+    """Path of a trained network, the same for all tests."""
+    folder = tempfile.TemporaryDirectory()
+    _FOLDERS.append(folder)  # lives as long as the tests
+    cfg = config(folder.name, custom_hooks=[])
+    cfg.optim_wrapper = {'optimizer': {'type': 'SGD', 'lr': 0.05}}
+    cfg.train_cfg.val_interval = 100
+    train(cfg)
+    return f'{folder.name}/iter_{FINE_TUNE}.pth'
 
 
 def config(work_dir, by_epoch=False, hook=(), optim=(), **changes):

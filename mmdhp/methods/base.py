@@ -327,6 +327,12 @@ class Pruner(ABC):
             return int(self.graph.params(keep))
         return int(self.graph.macs(keep, self.kinds))
 
+    def full_cost(self) -> int:
+        """The target's quantity of the baseline: 100 % of the target."""
+        if self.target.quantity == 'params':
+            return int(self.baseline.params())
+        return int(self.baseline.macs(kinds=self.kinds))
+
     def ratios(self, keep: Tensor) -> tuple[float, float]:
         """MACs and parameters of a mask as fractions of the baseline's."""
         graph, base = self.graph, self.baseline
@@ -371,10 +377,7 @@ class Pruner(ABC):
         self.program.load_state_dict(state['program'])
 
     def _select(self, scores: Tensor) -> Tensor:
-        if self.target.quantity == 'params':
-            full = int(self.baseline.params())
-        else:
-            full = int(self.baseline.macs(kinds=self.kinds))
+        full = self.full_cost()
         return select(
             scores,
             self.graph,

@@ -202,6 +202,12 @@ class HSN(Pruner):
         """The target's quantity for a mask, within :attr:`scope`."""
         return super().cost(keep) - self._ungated
 
+    def full_cost(self) -> int:
+        """The baseline's quantity within :attr:`scope`."""
+        if self.scope == 'all':
+            return super().full_cost()
+        return super().full_cost() - ungated_macs(self.baseline, self.kinds)
+
     def build_program(self, model: nn.Module) -> Controller:
         """The controller, and gates that are not yet in the model."""
         program = Controller(
@@ -216,7 +222,7 @@ class HSN(Pruner):
             self.scaling_lr,
             self.scaling_bounds,
         )
-        self._full = self.cost(self.graph.full())
+        self._full = self.full_cost()
         self._logits: Optional[Tensor] = None
         self._draw: Optional[Draw] = None
         self._optimizer: Optional[Optimizer] = None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from toy import channels, config, lwdna, same
+from toy import channels, config, hsn, lwdna, same
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -47,13 +47,15 @@ def write(tmp_path):
     return write_config
 
 
-@pytest.mark.parametrize('changes', [{}, lwdna()], ids=['dhp', 'lwdna'])
+@pytest.mark.parametrize(
+    'changes', [dict, lwdna, hsn], ids=['dhp', 'lwdna', 'hsn']
+)
 def test_two_processes_prune_alike(tmp_path, write, changes):
     hook = {'recalibrate': 2, 'optimizer_state': 'sliced'}
     done = subprocess.run(
         [
             str(ROOT / 'tools/dist_train.sh'),
-            write({'type': 'SaveRank'}, hook=hook, **changes),
+            write({'type': 'SaveRank'}, hook=hook, **changes()),
             '2',
         ],
         env=environment(PORT=free_port()),

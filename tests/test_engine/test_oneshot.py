@@ -6,6 +6,7 @@ from toy import (
     FINE_TUNE,
     ToyNet,
     channels,
+    checkpoint,
     config,
     hook_of,
     same,
@@ -17,15 +18,10 @@ import mmdhp
 from mmdhp.engine.checks import check_trained
 
 
-@pytest.fixture(scope='module')
-def checkpoint(tmp_path_factory):
+@pytest.fixture(name='checkpoint')
+def trained():
     """A trained network."""
-    folder = tmp_path_factory.mktemp('trained')
-    cfg = config(folder, custom_hooks=[])
-    cfg.optim_wrapper = {'optimizer': {'type': 'SGD', 'lr': 0.05}}
-    cfg.train_cfg.val_interval = 100
-    train(cfg)
-    return str(folder / f'iter_{FINE_TUNE}.pth')
+    return checkpoint()
 
 
 def pruning(work_dir, by_epoch=False, hook=None, pruner=None, **changes):

@@ -12,6 +12,7 @@ from toy import (
     channels,
     config,
     hook_of,
+    hsn,
     lwdna,
     same,
     train,
@@ -27,10 +28,12 @@ ITERATIONS = [3, 7, SEARCH, SEARCH + 1, SEARCH + 5, SEARCH + FINE_TUNE - 1]
 EPOCHS = [4, 9, SEARCH, SEARCH + 1, SEARCH + 5]
 
 
-METHODS = ['plain', 'lwdna']
+METHODS = ['plain', 'lwdna', 'hsn', 'hsn_samples']
 EXTRAS = {
     'plain': {},
     'lwdna': lwdna(),
+    'hsn': hsn,
+    'hsn_samples': lambda: hsn(inputs='random'),
     'ema': {'hooks': [{'type': 'EMAHook', 'momentum': 0.2}]},
     'recalibrate': {'hook': {'recalibrate': 2}},
     'sliced': {'hook': {'optimizer_state': 'sliced'}},
@@ -42,10 +45,15 @@ EXTRAS = {
 
 
 def build(folder, by_epoch=False, extra='plain'):
-    changes = dict(EXTRAS[extra])
+    changes = EXTRAS[extra]
+    changes = dict(changes() if callable(changes) else changes)
     hooks = changes.pop('hooks', [])
     cfg = config(folder, by_epoch, **changes)
     cfg.custom_hooks = [*cfg.custom_hooks, *hooks]
+    if extra == 'hsn_samples':
+        search = cfg.custom_hooks[0].search
+        search.samples = 13  # also four batches
+        search.dataloader = {'dataset': {'augment': False}}
     return cfg
 
 
@@ -76,7 +84,7 @@ def interrupted(cfg, at):
 def resumed(cfg):
     second = cfg.copy()
     second.experiment_name = f'{cfg.experiment_name}_resumed'
-    second.resume = True
+    second.resume, second.load_from = True, None
     return train(second)
 
 

@@ -293,6 +293,8 @@ class PruningHook(ResumableHook):
         )
         recalibrate(runner, self.recalibrate)
         self._log_ratios(runner, *self.pruner.ratios(keep))
+        for name in self.pruner.statistics():  # of the search alone
+            runner.message_hub.log_scalars.pop(f'train/{name}', None)
         print_log(
             'Transition to fine-tuning.\n'
             f'{group_table(self.pruner, keep)}'

@@ -40,8 +40,10 @@ def test_demo_compares_three_methods_and_exports(tmp_path):
     assert 0.3 < macs['ratio'] <= 0.4
 
 
-def test_benchmark_prints_the_ratio_of_both_steps():
-    out = run('tools/analysis_tools/benchmark.py', 'srresnet', '--rounds', 2)
+@pytest.mark.parametrize('method', ['dhp', 'hsn'])
+def test_benchmark_prints_the_ratio_of_both_steps(method):
+    tool = 'tools/analysis_tools/benchmark.py'
+    out = run(tool, 'srresnet', '--rounds', 2, '--method', method)
     (row,) = re.findall(r'srresnet +4x3x24x24 +(\S+) +(\S+) +(\S+)', out)
     plain, search, ratio = map(float, row)
     assert plain > 0

@@ -21,6 +21,11 @@ from mmdhp.engine import PruningOptimWrapperConstructor
 from mmdhp.engine.report import table
 from mmdhp.registry import MODELS
 
+METHODS = {
+    'dhp': dict(type='mmdhp.DHP', regularization=1e-4),
+    'hsn': dict(type='mmdhp.HSN'),
+}
+
 # name → (network, input, optimizer, tied modules)
 CASES = {
     'resnet56': (
@@ -47,6 +52,9 @@ def parse_args() -> argparse.Namespace:
         default=list(CASES),
         help=f'any of {", ".join(CASES)} (default: all)',
     )
+    parser.add_argument(
+        '--method', choices=METHODS, default='dhp', help='default: dhp'
+    )
     parser.add_argument('--rounds', type=int, default=15)
     parser.add_argument('--threads', type=int, help='CPU threads')
     parser.add_argument(
@@ -67,11 +75,15 @@ def loss_of(model: nn.Module, batch: torch.Tensor) -> torch.Tensor:
 
 
 def make_step(
-    model: nn.Module, wrapper: OptimWrapper, batch: torch.Tensor
+    model: nn.Module,
+    wrapper: OptimWrapper,
+    batch: torch.Tensor,
+    before: Callable[[nn.Module], None] = nn.Module.train,
 ) -> Callable[[], None]:
     """One training step as MMEngine runs it."""
 
     def step() -> None:
+        before(model)
         wrapper.update_params(loss_of(model, batch))
 
     return step
@@ -88,7 +100,9 @@ def timed(step: Callable[[], None], device: torch.device) -> float:
     return time.perf_counter() - start
 
 
-def run_case(name: str, rounds: int, device: torch.device) -> list[str]:
+def run_case(
+    name: str, method: str, rounds: int, device: torch.device
+) -> list[str]:
     """Measure one network; return the cells of its row."""
     config, shape, optimizer, groups = CASES[name]
     torch.manual_seed(0)
@@ -104,18 +118,18 @@ def run_case(name: str, rounds: int, device: torch.device) -> list[str]:
         dict(
             optimizer=optimizer,
             pruner=dict(
-                type='mmdhp.DHP',
                 target=dict(macs=0.4),
                 input_shape=shape[1:],
-                regularization=1e-4,
                 groups=groups,
+                **METHODS[method],
             ),
         )
     )
     wrapper = constructor(searched)
     wrapper.has_hook = True  # nothing here ends the search
+    wrapper.pruner.enter(searched)
     wrapper.pruner.push()
-    search_step = make_step(searched, wrapper, batch)
+    search_step = make_step(searched, wrapper, batch, wrapper.pruner.set_mode)
     for _ in range(3):
         plain_step()
         search_step()
@@ -140,9 +154,12 @@ def main() -> None:
     device = torch.device(args.device)
     print(
         f'mmdhp {mmdhp.__version__}, torch {torch.__version__}, {device}, '
-        f'{torch.get_num_threads()} threads, {args.rounds} rounds'
+        f'{torch.get_num_threads()} threads, {args.rounds} rounds, '
+        f'{args.method}'
     )
-    rows = [run_case(name, args.rounds, device) for name in args.cases]
+    rows = [
+        run_case(name, args.method, args.rounds, device) for name in args.cases
+    ]
     header = ['network', 'input', 'plain ms', 'search ms', 'ratio']
     print(table(rows, header))
 

@@ -83,7 +83,7 @@ class HSN(Pruner):
         temperature (float): τ. Defaults to 0.4.
         offset (float): c; 3 starts from the full network. Defaults to 0.0.
         scaling (str): Rule of the layer-wise scales α: ``'adam'``,
-            ``'normalised'``, ``'paper'`` (moves them by 1e-4 only) or
+            ``'normalised'``, ``'paper'`` (moves them by 1e-3 at most) or
             ``'off'``. Defaults to ``'adam'``.
         scaling_lr (float): β. Defaults to 0.01.
         scaling_bounds (tuple[float, float], optional): Smallest and largest

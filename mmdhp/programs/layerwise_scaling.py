@@ -126,7 +126,7 @@ class LayerwiseScaling:
     """The scales α of all groups and how they move.
 
     Four rules: ``'paper'`` is gradient descent as in algorithm 1. It carries
-    the optimizer's learning rate η as a factor and moves α by 1e-4 in a whole
+    the optimizer's learning rate η as a factor and moves α by some 1e-4 in a
     search. ``'normalised'`` divides by η, ``'adam'`` is Adam on α, and
     ``'off'`` leaves all α at 1.
 

@@ -183,6 +183,9 @@ class SkippingScaler:
     def scale(self, loss):
         return loss * float('inf')
 
+    def get_scale(self):
+        return float('inf')
+
     def unscale_(self, optimizer):
         pass
 

@@ -19,6 +19,7 @@ from mmdhp.programs import (
     SCALING_RULES,
     Controller,
     Draw,
+    Freezer,
     Gates,
     LayerwiseScaling,
     binarise,
@@ -226,8 +227,7 @@ class HSN(Pruner):
         self._logits: Optional[Tensor] = None
         self._draw: Optional[Draw] = None
         self._optimizer: Optional[Optimizer] = None
-        self._frozen: list[nn.Parameter] = []
-        self._norms: list[Any] = []
+        self._freezer = Freezer(self.norms)
         self._task: list[Tensor] = []
         self._last: dict[str, float] = {}
         return program
@@ -241,33 +241,16 @@ class HSN(Pruner):
     def enter(self, model: nn.Module) -> None:
         """Freeze the model and put the gates into it, in place."""
         self._gates.install()
-        self._frozen = [p for p in model.parameters() if p.requires_grad]
-        for parameter in self._frozen:
-            parameter.requires_grad_(False)
-        if self.norms == 'batch':
-            self._norms = [
-                module
-                for module in model.modules()
-                if isinstance(module, nn.modules.batchnorm._BatchNorm)
-                and module.track_running_stats
-            ]
-            for norm in self._norms:  # neither read nor written in training
-                norm.track_running_stats = False
+        self._freezer.freeze(model)
 
     def leave(self, model: nn.Module) -> None:
         """Undo :meth:`enter`, in place."""
         self._gates.remove()
-        for parameter in self._frozen:
-            parameter.requires_grad_(True)
-        for norm in self._norms:
-            norm.track_running_stats = True
-        self._frozen, self._norms = [], []
+        self._freezer.restore()
 
     def set_mode(self, model: nn.Module) -> None:
         """Evaluation mode; see :attr:`norms`."""
-        model.eval()
-        for norm in self._norms:
-            norm.train()
+        self._freezer.set_mode(model)
 
     def preview(self) -> None:
         """Let validation see the mask that would be selected now."""

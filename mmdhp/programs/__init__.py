@@ -10,6 +10,7 @@ from .controller import (
     even_odds,
     keep_probability,
 )
+from .freezing import Freezer
 from .gates import Gates, escaping_groups, inner_groups
 from .hypernetwork import GeneratedWeight, HyperNetwork, generated_weights
 from .layerwise_scaling import RULES as SCALING_RULES
@@ -23,6 +24,7 @@ __all__ = [
     'SCALING_RULES',
     'Controller',
     'Draw',
+    'Freezer',
     'Gates',
     'GeneratedWeight',
     'HyperNetwork',

@@ -33,7 +33,7 @@ from mmdhp.programs import (
 from mmdhp.registry import PRUNERS
 
 from .base import Progress, Pruner
-from .options import check_choices, check_number
+from .options import check_bounds, check_choices, check_number
 from .selection import check_finite, threshold_mask
 
 CHOICES = {
@@ -159,12 +159,8 @@ class HSN(Pruner):
         check_number('offset', self.offset, float('-inf'))
         if self.epsilon != 'raw':
             check_number('epsilon', self.epsilon, 1e-300)
-        bounds = self.scaling_bounds
-        if bounds is not None and not 0 <= bounds[0] <= 1 <= bounds[1]:
-            raise ValueError(
-                f'scaling_bounds is {bounds}, but α starts at 1: a pair '
-                '(low, high) with 0 <= low <= 1 <= high is needed, or None.'
-            )
+        if self.scaling_bounds is not None:
+            check_bounds('scaling_bounds', self.scaling_bounds, 1.0)
         if self.scope == 'gated' and self.target.quantity != 'macs':
             raise ValueError(
                 f"scope is 'gated' and the target {self.target}, but the MACs "
@@ -180,7 +176,8 @@ class HSN(Pruner):
 
     def blind_groups(self, model: nn.Module) -> list[str]:
         """Groups that gates cannot stand for."""
-        inputs = torch.zeros(2, *self.input_shape, device=_device(model))
+        device = next(model.parameters()).device
+        inputs = torch.zeros(2, *self.input_shape, device=device)
         return escaping_groups(
             model,
             self.graph,
@@ -215,7 +212,7 @@ class HSN(Pruner):
             [group.size for group in self.graph.groups],
             self.generator,
             self.inputs,
-        ).to(_device(model))
+        ).to(next(model.parameters()).device)
         self._gates = Gates(model, self.graph)
         self._scaling = LayerwiseScaling(
             program.group_of_unit,
@@ -402,7 +399,3 @@ class HSN(Pruner):
         """Restore :meth:`state_dict`."""
         super().load_state_dict(state)
         self._scaling.load_state_dict(state['scaling'])
-
-
-def _device(model: nn.Module) -> torch.device:
-    return next(model.parameters()).device

@@ -38,3 +38,17 @@ def check_number(name: str, value: Any, low: float) -> None:
             f'{name} is {value!r}, but a finite number of at least {low:g} is '
             'needed.'
         )
+
+
+def check_bounds(name: str, bounds: Any, inside: float) -> None:
+    """Refuse what is no pair of numbers around a first value, from 0 on.
+
+    Raises:
+        ValueError: Naming option and value.
+    """
+    pair = isinstance(bounds, (tuple, list)) and len(bounds) == 2
+    if not pair or not 0 <= bounds[0] <= inside <= bounds[1]:
+        raise ValueError(
+            f'{name} is {bounds!r}, but a pair (low, high) with 0 <= low <= '
+            f'{inside:g} <= high is needed, or None.'
+        )

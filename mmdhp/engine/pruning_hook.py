@@ -29,8 +29,8 @@ from .search_data import SearchData
 from .stage import (
     by_epoch,
     loop_length,
-    mean_rate,
     position,
+    rehearse,
     search_length,
     set_loop_length,
     start_stage,
@@ -178,7 +178,8 @@ class PruningHook(ResumableHook):
         if not self.pruner.trains_model:
             runner.model = unwrapped(runner)  # DDP would wait for gradients
         self.pruner.enter(unwrapped(runner))
-        self._plan(runner)
+        self._rehearse(runner)
+        self._plan(runner, runner.iter)
         self.pruner.push()
         print_log(
             announcement(
@@ -193,19 +194,23 @@ class PruningHook(ResumableHook):
             show_gradients(runner, self.pruner)
             self._transition(runner)
 
-    def _plan(self, runner: Runner) -> None:
+    def _rehearse(self, runner: Runner) -> None:
         steps = self.search_length
         if by_epoch(runner):
             steps *= len(runner.train_dataloader)
         group = runner.optim_wrapper.optimizer.param_groups[-1]
-        rate = mean_rate(
+        self._rates = rehearse(
             runner,
             self.search.get('param_scheduler'),
             group.get('initial_lr', group['lr']),
             steps,
         )
-        updates = steps // runner.optim_wrapper._accumulative_counts
-        self.pruner.plan(updates, rate)
+
+    def _plan(self, runner: Runner, done: int) -> None:
+        """Tell the pruner what is left behind some iterations."""
+        left = self._rates[done:]
+        updates = len(left) // runner.optim_wrapper._accumulative_counts
+        self.pruner.plan(updates, sum(left) / max(len(left), 1))
 
     def after_train_iter(
         self,
@@ -253,6 +258,8 @@ class PruningHook(ResumableHook):
                 level=logging.WARNING,
             )
         self.due = last or bool(progress.reached)
+        if not self.due:
+            self._plan(runner, runner.iter + 1)
 
     def _log_ratios(self, runner: Runner, macs: float, params: float) -> None:
         runner.message_hub.update_scalar('train/macs_ratio', macs)

@@ -75,8 +75,10 @@ def start_stage(
         )
 
 
-def mean_rate(runner: Runner, schedulers: Any, lr: float, steps: int) -> float:
-    """Mean learning rate that schedulers lead to, from a rehearsal.
+def rehearse(
+    runner: Runner, schedulers: Any, lr: float, steps: int
+) -> list[float]:
+    """Learning rates that schedulers will lead to.
 
     Args:
         runner (Runner): It builds the schedulers.
@@ -86,7 +88,7 @@ def mean_rate(runner: Runner, schedulers: Any, lr: float, steps: int) -> float:
         steps (int): Iterations of the stage.
 
     Returns:
-        float: Learning rate, averaged over the iterations.
+        list[float]: Learning rate of every iteration.
     """
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=lr)
     saved = runner.optim_wrapper
@@ -105,7 +107,7 @@ def mean_rate(runner: Runner, schedulers: Any, lr: float, steps: int) -> float:
         for scheduler in rehearsed:
             if not scheduler.by_epoch or step % epoch == 0:
                 scheduler.step()
-    return sum(rates) / max(len(rates), 1)
+    return rates
 
 
 def search_length(

@@ -302,11 +302,11 @@ class Pruner(ABC):
         """
 
     def plan(self, steps: int, lr: float) -> None:
-        """Learn how long the search may last, before it starts.
+        """Learn what the search has left, at its start and now and then.
 
         Args:
-            steps (int): Optimizer steps of the search, at most.
-            lr (float): Mean learning rate of the search variables over it.
+            steps (int): Optimizer steps that are left, at most.
+            lr (float): Mean learning rate of the search variables over them.
         """
 
     def progress(self) -> Progress:

@@ -4,7 +4,7 @@ Source: Li et al., DHP: Differentiable Meta Pruning via HyperNetworks, ECCV
 2020, arXiv:2003.13683.
 """
 
-from typing import Any
+from typing import Any, Optional
 
 from torch import Tensor
 
@@ -15,6 +15,8 @@ from .latent import LatentPruner, check_numbers
 from .selection import check_finite, threshold_mask
 
 _BISECTIONS = 30
+_SHARE = 0.8  # of a search, after which the target is to be reached
+_SHORTEST = 0.05  # of a search, in which it is when that is over
 
 
 @PRUNERS.register_module()
@@ -34,8 +36,8 @@ class DHP(LatentPruner):
         input_shape (Sequence[int]): See :class:`Pruner`.
         regularization (float, optional): λ. By default it is chosen such
             that the proximal operator alone reaches the target after 80 % of
-            the search's learning rates, since a good λ depends on them and on
-            the length.
+            the sum of the search's learning rates, and chosen again from what
+            is left whenever the search is looked at, since gradients resist.
         stop_limit (float): Defaults to 0.02.
         **kwargs: See :class:`LatentPruner` and :class:`Pruner`.
     """
@@ -51,12 +53,18 @@ class DHP(LatentPruner):
         super().__init__(target, input_shape, **kwargs)
         check_numbers(stop_limit=stop_limit)
         self.stop_limit = stop_limit
+        self.planned = self.regularization is None
+        self._whole: Optional[float] = None  # sum of the learning rates
 
     def plan(self, steps: int, lr: float) -> None:
-        """Choose λ from the length of the search, if none was given."""
-        if self.regularization is None:
-            rates = 0.8 * max(steps, 1) * lr
-            self.regularization = self._distance() / rates if rates else 0.0
+        """Choose λ from what is left of the search, if none was given."""
+        left = steps * lr
+        if self._whole is None:
+            self._whole = left
+        if self.planned and self._whole:
+            rates = left - (1 - _SHARE) * self._whole
+            rates = max(rates, _SHORTEST * self._whole)
+            self.regularization = self._distance() / rates
 
     def _distance(self) -> float:
         """Smallest sum of steps ``λ·μ`` that alone reaches the target."""
@@ -88,11 +96,15 @@ class DHP(LatentPruner):
         return Progress(macs, params, reached)
 
     def state_dict(self) -> dict[str, Any]:
-        """The hypernetwork and the λ in use."""
-        state = super().state_dict()
-        return {**state, 'regularization': self.regularization}
+        """The hypernetwork, the λ in use and the length it is planned for."""
+        return {
+            **super().state_dict(),
+            'regularization': self.regularization,
+            'whole': self._whole,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the hypernetwork and the λ in use."""
+        """Restore :meth:`state_dict`."""
         super().load_state_dict(state)
         self.regularization = state['regularization']
+        self._whole = state['whole']

@@ -4,7 +4,7 @@ import pytest
 from mmengine.runner import Runner
 from toy import config
 
-from mmdhp.engine.stage import mean_rate
+from mmdhp.engine.stage import rehearse
 
 STEP = {'type': 'MultiStepLR', 'milestones': [2], 'gamma': 0.1}
 WARM = {'type': 'LinearLR', 'start_factor': 0.5, 'end': 2}
@@ -19,9 +19,9 @@ WARM = {'type': 'LinearLR', 'start_factor': 0.5, 'end': 2}
         (True, [dict(STEP, by_epoch=True)], [3.0] * 8 + [0.3] * 4),
     ],
 )
-def test_mean_rate_of_a_rehearsal(tmp_path, by_epoch, schedulers, expected):
+def test_rates_of_a_rehearsal(tmp_path, by_epoch, schedulers, expected):
     runner = Runner.from_cfg(config(tmp_path, by_epoch))
     wrapper = runner.optim_wrapper
-    rate = mean_rate(runner, schedulers, 3.0, len(expected))
-    assert rate == pytest.approx(sum(expected) / len(expected))
+    rates = rehearse(runner, schedulers, 3.0, len(expected))
+    assert rates == pytest.approx(expected)
     assert runner.optim_wrapper is wrapper

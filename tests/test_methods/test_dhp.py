@@ -151,7 +151,22 @@ def test_planned_regularization_reaches_the_target_in_time(regularizer):
 def test_a_search_without_steps_needs_no_regularization():
     pruner = attached()
     pruner.plan(steps=0, lr=0.0)
-    assert pruner.regularization == 0
+    assert not pruner.regularization
+
+
+def test_plans_follow_what_is_left():
+    """Gradients that undo every second step do not delay the target."""
+    pruner = attached(min_channels=1)
+    for done in range(50):
+        if pruner.progress().reached:
+            break
+        if done % 5 == 0:
+            pruner.plan(steps=50 - done, lr=0.2)
+        before = pruner.latent.clone()
+        pruner.after_step(lr=0.2)
+        if done % 2:
+            pruner.latent.copy_(before)
+    assert 30 <= done <= 45
 
 
 def test_given_regularization_is_not_planned():

@@ -6,6 +6,8 @@ import multiprocessing
 import os
 import resource
 import signal
+import site
+import sys
 import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
@@ -119,6 +121,9 @@ def _death(code: Optional[int]) -> str:
 
 
 def brief(error: BaseException, length: int = 160) -> str:
-    """Type and first words of an error, on one line."""
-    text = f'{type(error).__name__}: {" ".join(str(error).split())}'
+    """Type and first words of an error, on one line, without our paths."""
+    words = ' '.join(str(error).split())
+    for folder in (*site.getsitepackages(), sys.prefix, os.getcwd()):
+        words = words.replace(folder + os.sep, '')
+    text = f'{type(error).__name__}: {words}'
     return text if len(text) <= length else f'{text[: length - 3]}...'

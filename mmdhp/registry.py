@@ -26,8 +26,8 @@ def _build_pruner(cfg: dict, *args: Any, **kwargs: Any) -> Any:
 
 MODELS = _child(mmengine_registry.MODELS, 'mmdhp.models')
 DATASETS = _child(mmengine_registry.DATASETS, 'mmdhp.datasets')
-TRANSFORMS = _child(mmengine_registry.TRANSFORMS)
-METRICS = _child(mmengine_registry.METRICS)
+TRANSFORMS = _child(mmengine_registry.TRANSFORMS, 'mmdhp.datasets')
+METRICS = _child(mmengine_registry.METRICS, 'mmdhp.evaluation')
 HOOKS = _child(mmengine_registry.HOOKS, 'mmdhp.engine')
 OPTIM_WRAPPERS = _child(mmengine_registry.OPTIM_WRAPPERS, 'mmdhp.engine')
 OPTIM_WRAPPER_CONSTRUCTORS = _child(

@@ -27,9 +27,7 @@ bsd68_dataloader = dict(
 )
 bsd68_evaluator = dict(
     type='Evaluator',
-    metrics=[
-        dict(m, prefix='CBSD68') for m in _base_.bsd68_evaluator.metrics
-    ],
+    metrics=[dict(m, prefix='CBSD68') for m in _base_.bsd68_evaluator.metrics],
 )
 val_dataloader = dict(_delete_=True, **bsd68_dataloader)
 test_dataloader = [bsd68_dataloader]

@@ -10,11 +10,11 @@ test_pipeline = [
         channel_order='rgb',
         imdecode_backend='cv2',
     ),
+    # Gray files stay gray: Set14 has one, which papers measure as it is.
     dict(
         type='LoadImageFromFile',
         key='gt',
-        color_type='color',
-        channel_order='rgb',
+        color_type='unchanged',
         imdecode_backend='cv2',
     ),
     dict(type='PackInputs'),

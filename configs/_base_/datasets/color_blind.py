@@ -20,7 +20,6 @@ bsd68_dataloader = dict(
     _base_.bsd68_dataloader,
     dataset=dict(
         _base_.bsd68_dataloader.dataset,
-        metainfo=dict(dataset_type='cbsd68', task_name='denoising'),
         data_root='data/denoise/CBSD68',
         pipeline=test_pipeline,
     ),

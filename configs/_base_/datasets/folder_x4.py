@@ -7,7 +7,6 @@ train_dataloader = dict(
     dataset=dict(
         _delete_=True,
         type='mmdhp.ImageFolder',
-        metainfo=dict(dataset_type='folder', task_name='sisr'),
         data_root='data/train_x4',
         data_prefix=dict(gt='HR', img='LR_bicubic_X4'),
         pipeline=_base_.train_pipeline,

@@ -30,7 +30,6 @@ train_dataloader = dict(
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
         type='mmdhp.ImageFolder',
-        metainfo=dict(dataset_type='div2k', task_name='denoising'),
         data_root='data/DIV2K',
         data_prefix=dict(gt='DIV2K_train_HR_sub'),
         pipeline=train_pipeline,
@@ -44,7 +43,6 @@ bsd68_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='mmdhp.ImageFolder',
-        metainfo=dict(dataset_type='bsd68', task_name='denoising'),
         data_root='data/denoise/BSD68',
         pipeline=test_pipeline,
     ),
@@ -61,7 +59,6 @@ set12_dataloader = dict(
     bsd68_dataloader,
     dataset=dict(
         bsd68_dataloader['dataset'],
-        metainfo=dict(dataset_type='set12', task_name='denoising'),
         data_root='data/denoise/Set12',
     ),
 )
@@ -74,7 +71,6 @@ div2k_dataloader = dict(
     bsd68_dataloader,
     dataset=dict(
         bsd68_dataloader['dataset'],
-        metainfo=dict(dataset_type='div2k', task_name='denoising'),
         data_root='data/DIV2K',
         data_prefix=dict(gt='DIV2K_valid_HR'),
     ),

@@ -27,7 +27,6 @@ set5_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='mmdhp.ImageFolder',
-        metainfo=dict(dataset_type='set5', task_name='sisr'),
         data_root='data/benchmark/Set5',
         data_prefix=dict(gt='HR', img='LR_bicubic/X4'),
         filename_tmpl=dict(img='{}x4'),
@@ -56,7 +55,6 @@ set14_dataloader = dict(
     set5_dataloader,
     dataset=dict(
         set5_dataloader['dataset'],
-        metainfo=dict(dataset_type='set14', task_name='sisr'),
         data_root='data/benchmark/Set14',
     ),
 )
@@ -69,7 +67,6 @@ b100_dataloader = dict(
     set5_dataloader,
     dataset=dict(
         set5_dataloader['dataset'],
-        metainfo=dict(dataset_type='b100', task_name='sisr'),
         data_root='data/benchmark/B100',
     ),
 )
@@ -82,7 +79,6 @@ urban100_dataloader = dict(
     set5_dataloader,
     dataset=dict(
         set5_dataloader['dataset'],
-        metainfo=dict(dataset_type='urban100', task_name='sisr'),
         data_root='data/benchmark/Urban100',
     ),
 )
@@ -95,7 +91,6 @@ div2k_dataloader = dict(
     set5_dataloader,
     dataset=dict(
         set5_dataloader['dataset'],
-        metainfo=dict(dataset_type='div2k', task_name='sisr'),
         data_root='data/DIV2K',
         data_prefix=dict(gt='DIV2K_valid_HR', img='DIV2K_valid_LR_bicubic/X4'),
     ),

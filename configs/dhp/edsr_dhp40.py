@@ -16,6 +16,8 @@ optim_wrapper = dict(
         min_channels=4,
         # The paper's upsampler keeps the channels of the residual path.
         groups=[('generator.head', 'generator.upsampler.*')],
+        # The three colours, between the mean shifts and the network.
+        exclude=['generator.sub_mean', 'generator.tail'],
         kinds=('weight', 'norm', 'act'),
     ),
 )

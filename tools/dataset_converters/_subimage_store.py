@@ -6,6 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+MAP_SIZE = 2**26  # bytes of a new database; doubled when it is full
+
 
 class FolderWriter:
     """Writes PNG files into a folder; each appears whole or not at all.
@@ -45,7 +47,7 @@ class LmdbWriter:
             ) from error
         folder.parent.mkdir(parents=True, exist_ok=True)
         self._full = lmdb.MapFullError
-        self.database = lmdb.open(str(folder), map_size=2**26)
+        self.database = lmdb.open(str(folder), map_size=MAP_SIZE)
 
     def write(self, names: list[str], files: list[bytes]) -> None:
         """Write the sub-images of one image, all or none."""

@@ -5,6 +5,7 @@ from typing import Optional, Union
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mmdhp.registry import MODELS
 
@@ -110,16 +111,14 @@ class UNet(BaseModule):
     def forward(self, x: Tensor) -> Tensor:
         """Remove noise; both tensors have shape ``(N, in_channels, H, W)``.
 
-        Raises:
-            ValueError: If H or W cannot be halved often enough.
+        Sizes that cannot be halved often enough are filled up at the bottom
+        and on the right by repeating the last row and column.
         """
         divisor = 2 ** len(self.decoders)
-        if x.shape[-2] % divisor or x.shape[-1] % divisor:
-            raise ValueError(
-                f'UNet: the input has shape {tuple(x.shape)}, but height and '
-                f'width must be multiples of {divisor}; set '
-                f'pad_size_divisor={divisor} in the data_preprocessor.'
-            )
+        height, width = x.shape[-2:]
+        missing = -height % divisor, -width % divisor
+        if any(missing):
+            x = F.pad(x, (0, missing[1], 0, missing[0]), mode='replicate')
         skips = []
         for level, encoder in enumerate(self.encoders):
             x = encoder(self.pool(x) if level else x)
@@ -127,4 +126,4 @@ class UNet(BaseModule):
         skips.pop()
         for decoder in self.decoders:
             x = decoder(x, skips.pop())
-        return self.tail(x)
+        return self.tail(x)[..., :height, :width]

@@ -201,11 +201,14 @@ def test_unet_puts_upsampled_features_in_front_of_skipped_ones():
     torch.testing.assert_close(merged[0][:, 5:], skip)
 
 
-def test_unet_refuses_sizes_it_cannot_halve():
+def test_unet_fills_up_sizes_that_it_cannot_halve():
     model = build(SMALL['UNet'])
+    images = torch.rand(2, 1, 7, 9)
+    rows = [*range(7), 6]
+    columns = [*range(9), 8, 8, 8]
+    filled = images[:, :, rows][..., columns]
 
-    with pytest.raises(ValueError, match=r'multiples of 4.*divisor=4'):
-        model(torch.rand(1, 1, 8, 10))
+    torch.testing.assert_close(model(images), model(filled)[..., :7, :9])
     with pytest.raises(ValueError, match='num_levels is 1'):
         MODELS.build(dict(type='mmdhp.UNet', num_levels=1))
 

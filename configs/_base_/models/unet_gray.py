@@ -11,8 +11,5 @@ model = dict(
         type='DataPreprocessor',
         mean=[0.0],
         std=[255.0],
-        # Four poolings; BSD68 is 481 by 321.
-        pad_size_divisor=16,
-        pad_mode='reflect',
     ),
 )

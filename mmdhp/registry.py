@@ -36,7 +36,9 @@ DATASETS = _child(
 DATA_SAMPLERS = _child(
     mmengine_registry.DATA_SAMPLERS, 'mmdhp.datasets.tracking'
 )
-TRANSFORMS = _child(mmengine_registry.TRANSFORMS, 'mmdhp.datasets.tracking')
+TRANSFORMS = _child(
+    mmengine_registry.TRANSFORMS, 'mmdhp.datasets', 'mmdhp.datasets.tracking'
+)
 METRICS = _child(mmengine_registry.METRICS, 'mmdhp.evaluation')
 HOOKS = _child(mmengine_registry.HOOKS, 'mmdhp.engine')
 OPTIM_WRAPPERS = _child(mmengine_registry.OPTIM_WRAPPERS, 'mmdhp.engine')

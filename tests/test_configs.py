@@ -111,3 +111,29 @@ def test_upsampler_of_the_paper_keeps_the_residual_channels():
     tied = {g.name for g in mmdhp.trace(model, image, groups=groups).groups}
     apart = {g.name for g in mmdhp.trace(model, image).groups}
     assert apart - tied == {'generator.upsampler.0', 'generator.upsampler.3'}
+
+
+# Li et al., DHP: prunable latent vectors, MACs of a 128x128 input in G.
+# Their code counts UNet's four transposed convs (2x2, stride 2) at each output
+# pixel, and not all activations of the baselines.
+@pytest.mark.parametrize(
+    ('name', 'vectors', 'giga_macs', 'transposed'),
+    [
+        ('srresnet', 17, 32.826720, 0),
+        ('edsr', 9, 90.370884, 0),
+        ('dncnn', 16, 9.126806, 0),
+        ('unet', 22, 3.415015, 4 * 128**2 * 32 * 64),
+    ],
+)
+def test_restoration_networks_are_the_papers(
+    name, vectors, giga_macs, transposed
+):
+    config, model = build(ROOT / 'configs/dhp' / f'{name}_dhp40.py')
+    pruner = config.optim_wrapper.pruner
+    image = torch.zeros(2, pruner.input_shape[0], 128, 128)
+    graph = mmdhp.trace(model, image, groups=pruner.get('groups', ()))
+    excluded = set(pruner.get('exclude', ()))
+    names = {group.name for group in graph.groups} - excluded
+    assert len(names) == vectors
+    macs = int(graph.macs(kinds=pruner.kinds)) + 3 * transposed
+    assert round(macs / 1e9, 6) == pytest.approx(giga_macs, abs=1e-6)

@@ -11,7 +11,6 @@ import glob
 import json
 import os.path as osp
 import shutil
-import statistics
 import subprocess
 import sys
 import time
@@ -27,8 +26,10 @@ from PIL import Image
 from torch import nn
 
 import mmdhp
+from mmdhp.datasets import imresize
 from mmdhp.engine.latency import latencies
 from mmdhp.engine.report import amount, table
+from mmdhp.registry import METRICS
 
 ROOT = osp.dirname(osp.dirname(osp.abspath(__file__)))
 DATA = osp.join(ROOT, 'data', 'sample_sr')
@@ -113,35 +114,24 @@ def measure(
 
 def bicubic() -> dict[str, float]:
     """Bicubic x4 of the held-out photographs, measured as the networks."""
-    from mmagic.evaluation.metrics import PSNR, SSIM
-
     cfg = Config.fromfile(osp.join(ROOT, BASELINE))
-    options = [
-        {k: v for k, v in metric.items() if k != 'type'}
-        for metric in cfg.val_evaluator.metrics
-    ]
-    names = [metric.type for metric in cfg.val_evaluator.metrics]
-    found: dict[str, list[float]] = {'PSNR': [], 'SSIM': []}
-    for name in sorted(osp.basename(p) for p in _photographs()):
-        with Image.open(osp.join(DATA, 'val', 'HR', name)) as image:
+    metrics = [METRICS.build(metric) for metric in cfg.val_evaluator.metrics]
+    for path in sorted(_photographs()):
+        with Image.open(path) as image:
             truth = np.asarray(image.convert('RGB'))
-        with Image.open(osp.join(DATA, 'val', 'LR_bicubic_X4', name)) as image:
-            size = (4 * image.width, 4 * image.height)
-            large = np.asarray(
-                image.convert('RGB').resize(size, Image.Resampling.BICUBIC)
-            )
+        path = path.replace(osp.sep + 'HR', osp.sep + 'LR_bicubic_X4')
+        with Image.open(path) as image:
+            large = imresize(np.asarray(image.convert('RGB')), 4)
         sample = {
             'output': {'pred_img': to_tensor(large)},
             'gt_img': to_tensor(truth),
-            'img': to_tensor(truth),
-            'gt_channel_order': 'rgb',
-            'img_channel_order': 'rgb',
         }
-        for kind, arguments in zip(names, options):
-            metric = {'PSNR': PSNR, 'SSIM': SSIM}[kind](**arguments)
+        for metric in metrics:
             metric.process(None, [sample])
-            found[kind].append(metric.results[0][kind])
-    return {key: statistics.fmean(values) for key, values in found.items()}
+    found: dict[str, float] = {}
+    for metric in metrics:
+        found.update(metric.compute_metrics(metric.results))
+    return found
 
 
 def _photographs() -> list[str]:
@@ -149,8 +139,8 @@ def _photographs() -> list[str]:
 
 
 def to_tensor(image: np.ndarray) -> torch.Tensor:
-    """``(H, W, 3)`` bytes to ``(3, H, W)``."""
-    return torch.from_numpy(image.transpose(2, 0, 1).copy())
+    """``(H, W, 3)`` bytes, red first, to ``(3, H, W)``, blue first."""
+    return torch.from_numpy(image[..., ::-1].transpose(2, 0, 1).copy())
 
 
 def main() -> None:

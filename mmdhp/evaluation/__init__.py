@@ -1,5 +1,6 @@
-"""Metrics that upstream lacks."""
+"""Metrics that upstream lacks, or measures otherwise than the papers."""
 
+from .image_quality import PSNR, SSIM
 from .sot_metric import SOTMetric
 
-__all__ = ['SOTMetric']
+__all__ = ['PSNR', 'SSIM', 'SOTMetric']

@@ -7,6 +7,7 @@ from .mobilenet import MobileNetV1, PoolingDropout, build_mobilenet_v2
 from .pruned import build_pruned
 from .resnet_cifar import CIFARResNet
 from .srresnet import SRResNet
+from .unet import UNet
 from .widened import build_widened
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     'MobileNetV1',
     'PoolingDropout',
     'SRResNet',
+    'UNet',
     'build_mobilenet_v2',
     'build_pruned',
     'build_widened',

@@ -17,6 +17,7 @@ SMALL = {
         type='mmdhp.EDSR', mid_channels=7, num_blocks=2, upscale_factor=3
     ),
     'DnCNN': dict(type='mmdhp.DnCNN', mid_channels=7, num_blocks=2),
+    'UNet': dict(type='mmdhp.UNet', base_channels=5, num_levels=3),
     'basic': dict(type='mmdhp.CIFARResNet', depth=14, width=0.5),
     'bottleneck': dict(type='mmdhp.CIFARResNet', depth=65, width=0.25),
 }
@@ -35,7 +36,12 @@ def num_params(model):
 
 @pytest.mark.parametrize(
     ('name', 'expected'),
-    [('SRResNet', 1_535_638), ('EDSR', 3_696_667), ('DnCNN', 557_057)],
+    [
+        ('SRResNet', 1_535_638),
+        ('EDSR', 3_696_667),
+        ('DnCNN', 557_057),
+        ('UNet', 7_759_521),
+    ],
 )
 def test_restoration_sizes_are_the_papers(name, expected):
     assert num_params(build(dict(type=f'mmdhp.{name}'))) == expected
@@ -64,6 +70,7 @@ def test_cifar_sizes_are_the_papers(depth, features, expected):
         ('SRResNet', (2, 3, 5, 9), (2, 4, 20, 36)),
         ('EDSR', (2, 3, 5, 9), (2, 3, 15, 27)),
         ('DnCNN', (2, 1, 5, 9), (2, 1, 5, 9)),
+        ('UNet', (2, 1, 8, 12), (2, 1, 8, 12)),
     ],
 )
 def test_restoration_shapes(name, in_shape, out_shape):
@@ -85,9 +92,9 @@ def test_cifar_stages():
 @pytest.mark.parametrize('name', SMALL)
 def test_gradient_reaches_every_trainable_parameter(name):
     model = build(SMALL[name])
-    channels = 1 if name == 'DnCNN' else 3
+    channels = 1 if name in ('DnCNN', 'UNet') else 3
 
-    outs = model(torch.rand(3, channels, 11, 13))
+    outs = model(torch.rand(3, channels, 12, 16))
     out = outs[-1] if isinstance(outs, tuple) else outs
     (out * torch.rand_like(out)).sum().backward()
 
@@ -158,6 +165,52 @@ def test_dncnn_adds_its_input():
     images = torch.rand(3, 2, 5, 7)
 
     torch.testing.assert_close(model(images), images + 0.25)
+
+
+def test_unet_takes_its_skips_before_the_pooling():
+    model = build(SMALL['UNet'])
+    skips, joined = [], []
+    for encoder in model.encoders:
+        encoder.register_forward_hook(lambda *call: skips.append(call[2]))
+    for decoder in model.decoders:
+        decoder.register_forward_pre_hook(lambda *call: joined.append(call[1]))
+
+    model(torch.rand(2, 1, 8, 12))
+
+    assert [tuple(x.shape) for x in skips] == [
+        (2, 5, 8, 12),
+        (2, 10, 4, 6),
+        (2, 20, 2, 3),
+    ]
+    assert joined[0][0] is skips[2]
+    assert [skip for _, skip in joined][0] is skips[1]
+    assert [skip for _, skip in joined][1] is skips[0]
+
+
+def test_unet_puts_upsampled_features_in_front_of_skipped_ones():
+    decoder = build(SMALL['UNet']).decoders[1]
+    merged = []
+    decoder.convs.register_forward_pre_hook(
+        lambda *call: merged.extend(call[1])
+    )
+    x, skip = torch.rand(2, 10, 3, 4), torch.rand(2, 5, 6, 8)
+
+    decoder(x, skip)
+
+    torch.testing.assert_close(merged[0][:, :5], decoder.up(x))
+    torch.testing.assert_close(merged[0][:, 5:], skip)
+
+
+def test_unet_fills_up_sizes_that_it_cannot_halve():
+    model = build(SMALL['UNet'])
+    images = torch.rand(2, 1, 7, 9)
+    rows = [*range(7), 6]
+    columns = [*range(9), 8, 8, 8]
+    filled = images[:, :, rows][..., columns]
+
+    torch.testing.assert_close(model(images), model(filled)[..., :7, :9])
+    with pytest.raises(ValueError, match='num_levels is 1'):
+        MODELS.build(dict(type='mmdhp.UNet', num_levels=1))
 
 
 def test_wide_network_has_wide_layers():

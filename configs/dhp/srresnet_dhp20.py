@@ -1,0 +1,3 @@
+_base_ = './srresnet_dhp40.py'
+
+optim_wrapper = dict(pruner=dict(target=dict(macs=0.20)))

@@ -10,12 +10,14 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
+from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
 from PIL import Image
 from toy import hook_of, new_name, weights
 
 import mmdhp  # noqa: F401, lets MMagic import
 from mmdhp.datasets import imresize
+from mmdhp.engine import PruningOptimWrapperConstructor
 
 pytest.importorskip('mmagic')
 
@@ -50,12 +52,21 @@ TEST_WITHOUT_MMDHP = """
 import sys
 sys.modules['mmdhp'] = None
 from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
 cfg = Config.fromfile(sys.argv[1] + '/pruned_config.py')
 cfg.work_dir = sys.argv[2]
 cfg.load_from = sys.argv[1] + '/pruned.pth'
 Runner.from_cfg(cfg).test()
 """
+
+
+@pytest.fixture(autouse=True)
+def _plain_configs(monkeypatch):
+    """Dump configs as they are: to format them takes most of the time."""
+    monkeypatch.setattr(
+        'mmengine.config.config.FormatCode', lambda text, **_: (text, True)
+    )
 
 
 @pytest.fixture
@@ -139,7 +150,7 @@ def test_a_network_is_searched_tuned_and_exported(name, photos, tmp_path):
     assert target - 0.1 < found['macs']['ratio'] <= target
     assert found['metrics']['PSNR'] > 0
     prefix = 'Set5' if name.startswith('edsr') else 'BSD68'
-    test = tested_without_mmdhp if name.startswith('dncnn') else tested
+    test = measures_without_mmdhp if name.startswith('dncnn') else measures_of
     measured = test(folder, tmp_path / 'test')
     for kind in ('PSNR', 'SSIM'):
         assert measured[f'{prefix}/{kind}'] == pytest.approx(
@@ -147,7 +158,7 @@ def test_a_network_is_searched_tuned_and_exported(name, photos, tmp_path):
         )
 
 
-def tested(folder, work_dir):
+def measures_of(folder, work_dir):
     """Measures of an exported model."""
     exported = Config.fromfile(str(folder / 'pruned_config.py'))
     exported.work_dir = str(work_dir)
@@ -160,7 +171,7 @@ def tested(folder, work_dir):
     return listener.metrics
 
 
-def tested_without_mmdhp(folder, work_dir):
+def measures_without_mmdhp(folder, work_dir):
     """The same, in a process where mmdhp cannot be imported."""
     done = subprocess.run(
         [sys.executable, '-c', TEST_WITHOUT_MMDHP, folder, work_dir],
@@ -170,3 +181,21 @@ def tested_without_mmdhp(folder, work_dir):
     assert done.returncode == 0, done.stderr[-3000:]
     (log,) = work_dir.glob('*/*.json')
     return json.loads(log.read_text().splitlines()[-1])
+
+
+def test_every_latent_of_edsr_learns_in_search(photos, tmp_path):
+    cfg = load('edsr_dhp60', photos, tmp_path)
+    init_default_scope('mmagic')
+    model = MODELS.build(cfg.model)
+    optim_wrapper = cfg.optim_wrapper.to_dict()
+    optim_wrapper.pop('constructor')
+    pruner = PruningOptimWrapperConstructor(optim_wrapper)(model).pruner
+    pruner.push()
+
+    model(torch.rand(2, 3, 6, 7)).square().mean().backward()
+    pruner.pull()
+
+    gradient = pruner.program.latent.grad[: pruner.graph.num_units]
+    assert len(gradient) == 16 * (1 + 2) + 6  # stage, two blocks, colours
+    learns = gradient != 0
+    assert learns.sum() >= 16 * 3

@@ -128,16 +128,16 @@ def find_image(runner: Runner, wanted: str) -> tuple[dict, Any]:
         )
     index = names.index(benchmark) if benchmark else 0
     dataset = loaders[index].dataset
-    keys = [
-        osp.splitext(osp.basename(dataset.get_data_info(i)['gt_path']))[0]
+    found = {
+        osp.splitext(osp.basename(dataset.get_data_info(i)['gt_path']))[0]: i
         for i in range(len(dataset))
-    ]
-    if name and name not in keys:
+    }
+    if name and name not in found:
         raise SystemExit(
-            f'error: {names[index]} has no image {name}; it has '
-            f'{", ".join(keys[:8])} and {max(len(keys) - 8, 0)} others.'
+            f'error: {names[index]} has no image {name}, but {len(found)} '
+            f'others: {", ".join(sorted(found)[:8])}.'
         )
-    return dataset[keys.index(name) if name else 0], metrics[index]
+    return dataset[found[name or min(found)]], metrics[index]
 
 
 def _psnr(evaluator: dict) -> Any:

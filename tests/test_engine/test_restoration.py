@@ -65,7 +65,7 @@ Runner.from_cfg(cfg).test()
 def _plain_configs(monkeypatch):
     """Dump configs as they are: to format them takes most of the time."""
     monkeypatch.setattr(
-        'mmengine.config.config.FormatCode', lambda text, **_: (text, True)
+        'yapf.yapflib.yapf_api.FormatCode', lambda text, **_: (text, True)
     )
 
 
@@ -196,6 +196,5 @@ def test_every_latent_of_edsr_learns_in_search(photos, tmp_path):
     pruner.pull()
 
     gradient = pruner.program.latent.grad[: pruner.graph.num_units]
-    assert len(gradient) == 16 * (1 + 2) + 6  # stage, two blocks, colours
-    learns = gradient != 0
-    assert learns.sum() >= 16 * 3
+    assert len(gradient) == 16 * (1 + 2)  # one stage and two blocks
+    assert gradient.all()

@@ -26,7 +26,7 @@ LUMA = np.array([65.481, 128.553, 24.966]) / 255
 def _plain_configs(monkeypatch):
     """Dump configs as they are: to format them takes most of the time."""
     monkeypatch.setattr(
-        'mmengine.config.config.FormatCode', lambda text, **_: (text, True)
+        'yapf.yapflib.yapf_api.FormatCode', lambda text, **_: (text, True)
     )
 
 

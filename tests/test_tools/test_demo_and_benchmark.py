@@ -30,7 +30,7 @@ def run(*arguments):
 def test_demo_compares_three_methods_and_exports(tmp_path):
     out = run('tools/demo.py', '--work-dir', tmp_path, '--iters', 5)
     rows = re.findall(
-        r'^(bicubic|SRResNet).* +(\d\d\.\d\d) +0\.\d{4}', out, re.M
+        r'^(bicubic|SRResNet).* +(\d+\.\d\d) +0\.\d{4}', out, re.M
     )
     assert [name for name, _ in rows] == ['bicubic', 'SRResNet', 'SRResNet']
     assert 28.2 < float(rows[0][1]) < 28.4  # of bicubic, known

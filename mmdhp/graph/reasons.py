@@ -80,7 +80,7 @@ REASONS: dict[str, Explanation] = {
     'unknown-operator': Explanation(
         'An operator that mmdhp has no rule for reads them.',
         'Declare what belongs together around it (`groups`), or add a rule '
-        'to mmdhp/graph/rules.py: one line.',
+        'to mmdhp/graph/rules/: one line.',
     ),
     'bypass': Explanation(
         'Something computes outside PyTorch (a compiled extension, NumPy), '

@@ -16,7 +16,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.utils.hooks import RemovableHandle
 
 from mmdhp.graph import ChannelGraph
-from mmdhp.graph.rules_products import whole_groups
+from mmdhp.graph.rules.products import whole_groups
 
 LAYERS = (_ConvNd, nn.Linear)
 

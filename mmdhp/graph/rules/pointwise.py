@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor, nn
 
-from .shadow import Call, Strand, on_axis, varying
+from ..shadow import Call, Strand, on_axis, varying
 
 if TYPE_CHECKING:
-    from .tracer import Tracer
+    from ..tracer import Tracer
 
 ACTIVATIONS = (
     nn.ReLU,

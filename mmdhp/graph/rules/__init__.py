@@ -10,7 +10,32 @@ from typing import TYPE_CHECKING, Callable, Optional
 
 import torch
 
-from .rules_pointwise import (
+from ..shadow import Call
+from .indexed import (
+    channel_shuffle,
+    embedding,
+    fold,
+    index,
+    index_along,
+    index_put,
+    pixel_shuffle,
+    pixel_unshuffle,
+    reorder,
+    restride,
+    unfold,
+)
+from .pieces import (
+    concatenate,
+    gated_halves,
+    pad,
+    repeat,
+    select,
+    slice_axis,
+    split,
+    stack,
+    unbind,
+)
+from .pointwise import (
     along_axis,
     batch_norm,
     elementwise,
@@ -21,7 +46,7 @@ from .rules_pointwise import (
     spatial,
     unpool,
 )
-from .rules_products import (
+from .products import (
     affine_product,
     attention,
     convolution,
@@ -30,40 +55,19 @@ from .rules_products import (
     matrix_product,
     vector_product,
 )
-from .rules_views import (
-    channel_shuffle,
-    concatenate,
-    embedding,
+from .views import (
     expand,
-    fold,
-    gated_halves,
     identity,
-    index,
-    index_along,
-    index_put,
     nothing,
-    pad,
     permute,
-    pixel_shuffle,
-    pixel_unshuffle,
-    reorder,
-    repeat,
-    restride,
-    select,
-    slice_axis,
-    split,
     squeeze,
-    stack,
     transpose,
-    unbind,
-    unfold,
     unsqueeze,
     view,
 )
-from .shadow import Call
 
 if TYPE_CHECKING:
-    from .tracer import Tracer
+    from ..tracer import Tracer
 
 Rule = Callable[['Tracer', Call], None]
 

@@ -1,4 +1,4 @@
-"""One config of every classification network lives a whole life."""
+"""Every classification config lives a whole life, in small."""
 
 import json
 from pathlib import Path
@@ -8,26 +8,35 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
-from mmengine.registry import DATASETS
+from mmengine.registry import DATASETS, MODELS, DefaultScope
 from mmengine.runner import Runner
 from PIL import Image
+from torch.nn.modules.batchnorm import _BatchNorm
 from toy import hook_of, new_name, weights
 
 pytest.importorskip('mmpretrain')
 
-CONFIGS = Path(__file__).resolve().parents[2] / 'configs/dhp'
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 SIZE = 48  # of what was 224 pixels
-# Config -> smaller backbone of the same kind, and its features.
+# Start of a config's name -> smaller backbone of the same kind, its features.
 NETWORKS = {
-    'resnet20_dhp50': ({'depth': 14}, 64),
-    'resnet164_dhp20': ({'depth': 65, 'width': 0.5}, 128),
-    'densenet40_dhp28': ({'depth': 16}, 168),
-    'mobilenetv1_dhp30': ({'widen_factor': 0.25}, 256),
-    'mobilenetv2_w2_dhp24': ({'widen_factor': 0.25}, 1280),
-    'resnet50_dhp50': ({'stem_channels': 16, 'base_channels': 16}, 512),
-    'mobilenetv2_imagenet_dhp50': ({'widen_factor': 0.25}, 1280),
-    'regnetx_4gf_dhp50': ({'arch': 'regnetx_400mf'}, 384),
+    'resnet20_': ({'depth': 8}, 64),
+    'resnet56_': ({'depth': 14}, 64),
+    'resnet110_': ({'depth': 14}, 64),
+    'resnet164_': ({'depth': 65, 'width': 0.5}, 128),
+    'densenet40_': ({'depth': 16}, 168),
+    'mobilenetv1_': ({'widen_factor': 0.25}, 256),
+    'mobilenetv2_': ({'widen_factor': 0.25}, 1280),
+    'resnet18_': ({'stem_channels': 16, 'base_channels': 16}, 128),
+    'resnet50_': ({'stem_channels': 16, 'base_channels': 16}, 512),
+    'regnetx_4gf_': ({'arch': 'regnetx_400mf'}, 384),
 }
+NAMES = [
+    f'{method}/{path.stem}'
+    for method in ('dhp', 'oneshot')
+    for path in sorted((CONFIGS / method).glob('*.py'))
+    if path.stem.startswith(tuple(NETWORKS))
+]
 
 
 @DATASETS.register_module(force=True)
@@ -74,7 +83,11 @@ def small(step):
 def load(name, photos, work_dir):
     """A config with small data, network and length, otherwise untouched."""
     cfg = Config.fromfile(str(CONFIGS / f'{name}.py'))
-    backbone, features = NETWORKS[name]
+    backbone, features = next(
+        small
+        for start, small in NETWORKS.items()
+        if name.partition('/')[2].startswith(start)
+    )
     cfg.model.backbone.update(backbone)
     cfg.model.head.in_channels = features
     for part in ('train', 'val', 'test'):
@@ -88,12 +101,13 @@ def load(name, photos, work_dir):
     channels, *size = cfg.optim_wrapper.pruner.input_shape
     cfg.optim_wrapper.pruner.update(
         input_shape=(channels, *(min(length, SIZE) for length in size)),
-        embedding_dim=1,
         min_channels=2,
     )
     cfg.train_cfg.max_epochs = 1
-    (hook,) = cfg.custom_hooks
-    hook.search = dict(hook.get('search', {}), max_epochs=1)
+    if name.startswith('dhp'):
+        cfg.optim_wrapper.pruner.embedding_dim = 1
+        (hook,) = cfg.custom_hooks
+        hook.search = dict(hook.get('search', {}), max_epochs=1)
     cfg.merge_from_dict(
         {
             'work_dir': str(work_dir),
@@ -105,15 +119,29 @@ def load(name, photos, work_dir):
     return cfg
 
 
-@pytest.mark.parametrize('name', NETWORKS)
-def test_a_network_is_searched_tuned_and_exported(name, photos, tmp_path):
+def trained(cfg, folder):
+    """A checkpoint of a network that has seen images."""
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        model = MODELS.build(cfg.model)
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            module.running_mean.normal_()
+    path = folder / 'trained.pth'
+    torch.save({'state_dict': model.state_dict()}, path)
+    return str(path)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_a_network_is_pruned_tuned_and_exported(name, photos, tmp_path):
     cfg = load(name, photos, tmp_path / 'run')
+    if cfg.get('load_from'):
+        cfg.load_from = trained(cfg, tmp_path)
     target = cfg.optim_wrapper.pruner.target.macs
     runner = Runner.from_cfg(cfg)
     keys = list(weights(runner))
     runner.train()
 
-    assert runner.iter == 4
+    assert runner.iter == (4 if name.startswith('dhp') else 2)
     assert hook_of(runner, 'PruningHook').state == 'fine_tune'
     assert list(weights(runner)) == keys
     assert all(torch.isfinite(v).all() for v in weights(runner).values())

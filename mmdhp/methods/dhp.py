@@ -17,6 +17,7 @@ from .selection import check_finite, threshold_mask
 _BISECTIONS = 30
 _SHARE = 0.8  # of a search, after which the target is to be reached
 _SHORTEST = 0.05  # of a search, in which it is when that is over
+_LEAST_MOVED = 0.1  # share of a plan that counts as moved
 
 
 @PRUNERS.register_module()
@@ -36,8 +37,9 @@ class DHP(LatentPruner):
         input_shape (Sequence[int]): See :class:`Pruner`.
         regularization (float, optional): λ. By default it is chosen such
             that the proximal operator alone reaches the target after 80 % of
-            the sum of the search's learning rates, and chosen again from what
-            is left whenever the search is looked at, since gradients resist.
+            the sum of the search's learning rates. Gradients resist: it is
+            chosen again whenever the search is looked at, from what is left
+            and from how much of the last plan has come true.
         stop_limit (float): Defaults to 0.02.
         **kwargs: See :class:`LatentPruner` and :class:`Pruner`.
     """
@@ -55,16 +57,34 @@ class DHP(LatentPruner):
         self.stop_limit = stop_limit
         self.planned = self.regularization is None
         self._whole: Optional[float] = None  # sum of the learning rates
+        self._planned_at: Optional[tuple[float, float]] = None
 
     def plan(self, steps: int, lr: float) -> None:
         """Choose λ from what is left of the search, if none was given."""
         left = steps * lr
         if self._whole is None:
             self._whole = left
-        if self.planned and self._whole:
-            rates = left - (1 - _SHARE) * self._whole
-            rates = max(rates, _SHORTEST * self._whole)
-            self.regularization = self._distance() / rates
+        if not self.planned or not self._whole:
+            return
+        distance = self._distance()
+        share = self._share_moved(distance, left)
+        rates = left - (1 - _SHARE) * self._whole
+        rates = max(rates, _SHORTEST * self._whole)
+        self.regularization = distance / rates / share
+        self._planned_at = (distance, left)
+
+    def _share_moved(self, distance: float, left: float) -> float:
+        """How much of what the last plan meant to move has moved.
+
+        Gradients resist, and the more so the longer the search lasts.
+        """
+        if self._planned_at is None:
+            return 1.0
+        before, rates = self._planned_at
+        meant = (self.regularization or 0.0) * (rates - left)
+        if meant <= 0:
+            return 1.0
+        return min(max((before - distance) / meant, _LEAST_MOVED), 1.0)
 
     def _distance(self) -> float:
         """Smallest sum of steps ``λ·μ`` that alone reaches the target."""
@@ -96,11 +116,12 @@ class DHP(LatentPruner):
         return Progress(macs, params, reached)
 
     def state_dict(self) -> dict[str, Any]:
-        """The hypernetwork, the λ in use and the length it is planned for."""
+        """The hypernetwork, the λ in use and what it is planned for."""
         return {
             **super().state_dict(),
             'regularization': self.regularization,
             'whole': self._whole,
+            'planned_at': self._planned_at,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -108,3 +129,4 @@ class DHP(LatentPruner):
         super().load_state_dict(state)
         self.regularization = state['regularization']
         self._whole = state['whole']
+        self._planned_at = state['planned_at']

@@ -19,6 +19,15 @@ def _reproducible():
     torch.set_num_threads(threads)
 
 
+@pytest.fixture(autouse=True)
+def _no_default_scope():
+    """A run leaves its default scope behind; the next test starts without."""
+    yield
+    scopes = sys.modules.get('mmengine.registry')
+    if scopes is not None:
+        scopes.DefaultScope._instance_dict.clear()
+
+
 @pytest.fixture
 def cpu_amp(monkeypatch):
     """Let MMEngine build its AmpOptimWrapper where there is no GPU."""

@@ -1,6 +1,7 @@
 """DHP's proximal step, freeze rule, stop rule and constants."""
 
 import itertools
+
 import pytest
 import torch
 from torch import nn

@@ -71,7 +71,9 @@ class DHP(LatentPruner):
         self._resistance = self._resisted(distance, left)
         rates = left - (1 - _SHARE) * self._whole
         rates = max(rates, _SHORTEST * self._whole)
-        self.regularization = distance / rates + self._resistance
+        planned = distance / rates + self._resistance
+        # Never less: latents that have reached 0 would be pulled back.
+        self.regularization = max(planned, self.regularization or 0.0)
         self._planned_at = (distance, left)
 
     def _resisted(self, distance: float, left: float) -> float:

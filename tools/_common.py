@@ -5,7 +5,6 @@ import contextlib
 import os
 import os.path as osp
 import traceback
-import zipfile
 from collections.abc import Iterator, Mapping
 from typing import Any, Optional
 
@@ -15,6 +14,7 @@ from mmengine.device import get_device
 from mmengine.runner import find_latest_checkpoint
 
 import mmdhp
+from mmdhp.engine.checkpoint_file import problem_of
 
 SAMPLE_CONFIG = 'configs/dhp/srresnet_dhp40_sample.py'
 
@@ -165,19 +165,6 @@ def _downloads_itself(dataset: Mapping[str, Any]) -> bool:
     name = str(dataset.get('type', '')).rpartition('.')[2]
     downloadable = name.startswith(('CIFAR', 'MNIST', 'FashionMNIST'))
     return downloadable and dataset.get('download', True)
-
-
-def problem_of(path: str) -> Optional[str]:
-    """Why a checkpoint file cannot be read; None if it can."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            broken = archive.testzip()
-        return None if broken is None else f'its part {broken} is damaged'
-    except zipfile.BadZipFile:
-        with open(path, 'rb') as file:
-            if file.read(2) == b'\x80\x02':  # PyTorch's older format
-                return None
-        return 'it is truncated or no PyTorch checkpoint'
 
 
 def checkpoints_in(folder: str) -> list[str]:

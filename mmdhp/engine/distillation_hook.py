@@ -16,6 +16,7 @@ from torch.utils.hooks import RemovableHandle
 from mmdhp.registry import HOOKS
 
 from .arguments import unknown_keys
+from .checkpoint_file import read_checkpoint
 from .pruning_hook import PruningHook
 from .transition import unwrapped
 
@@ -235,13 +236,17 @@ def build_teacher(config: Any, checkpoint: str) -> nn.Module:
 
     Raises:
         FileNotFoundError: If the checkpoint does not exist.
+        ValueError: If it cannot be read.
         RuntimeError: If it does not fit.
     """
-    if '://' not in checkpoint and not osp.isfile(checkpoint):
-        raise FileNotFoundError(
-            f'DistillationHook: the checkpoint of the teacher, {checkpoint}, '
-            'does not exist. Train the teacher first, or correct the path.'
-        )
+    if '://' not in checkpoint:
+        if not osp.exists(checkpoint):
+            raise FileNotFoundError(
+                'DistillationHook: the checkpoint of the teacher, '
+                f'{checkpoint}, does not exist. Train the teacher first, or '
+                'correct the path.'
+            )
+        read_checkpoint(checkpoint)
     cfg = Config(config) if isinstance(config, dict) else None
     cfg = cfg or Config.fromfile(config)
     scope = cfg.get('default_scope') or 'mmengine'

@@ -13,6 +13,7 @@ from mmdhp.registry import HOOKS
 
 from .arguments import accepted, unknown_keys
 from .calibration import recalibrate, show_gradients
+from .checkpoint_file import check_start
 from .checks import (
     check_exact,
     check_ranks_agree,
@@ -119,6 +120,7 @@ class PruningHook(ResumableHook):
             TypeError: If the optimizer wrapper is not one that searches.
             ValueError: If the fine-tune schedulers are not known as a config.
         """
+        check_start(runner)
         wrapper = runner.optim_wrapper
         if not isinstance(wrapper, OptimWrapper) or hasattr(self, 'pruner'):
             return  # testing, perhaps behind the training

@@ -364,6 +364,13 @@ class Pruner(ABC):
                 f'the config names {self.name!r}; resume with the method that '
                 'started the run.'
             )
+        missing = sorted(self.state_dict().keys() - state.keys())
+        if missing:
+            raise ValueError(
+                f'The search state lacks {", ".join(missing)}: it is damaged, '
+                f'or of another version of {self.name}. Resume from another '
+                'checkpoint, or start the search again.'
+            )
         own = {k: v.shape for k, v in self.program.state_dict().items()}
         found = {k: v.shape for k, v in state['program'].items()}
         if own != found:

@@ -23,6 +23,7 @@ from mmengine.runner import CheckpointLoader
 from torch import nn
 
 import mmdhp
+from mmdhp.engine.checkpoint_file import read_checkpoint
 from mmdhp.engine.report import table
 from mmdhp.graph.reasons import REASONS
 from mmdhp.models.model_forward import run_model
@@ -96,13 +97,11 @@ def input_shape(
 
 def load(model: nn.Module, path: str) -> None:
     """Give a model the widths and weights of a checkpoint, in place."""
-    checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
-    if not isinstance(checkpoint, Mapping):
-        raise SystemExit(
-            f'error: {path} holds a {type(checkpoint).__name__}, but a state '
-            'dict, or a dict with one as `state_dict`, is needed.'
-        )
-    mmdhp.rebuild(model, checkpoint)
+    if '://' in path:
+        found = CheckpointLoader.load_checkpoint(path, map_location='cpu')
+    else:
+        found = read_checkpoint(path)
+    mmdhp.rebuild(model, found)
 
 
 def shares(graph: mmdhp.ChannelGraph) -> list[tuple[float, float]]:

@@ -12,6 +12,7 @@ from typing import Any, Optional
 
 import cv2
 import numpy as np
+import torch
 from _common import check_checkpoint, clear_errors
 from mmengine.config import Config, DictAction
 from mmengine.registry import MODELS, init_default_scope

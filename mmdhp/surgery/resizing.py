@@ -369,7 +369,8 @@ def _channels_problem(found: Any) -> str:
             'resume the last checkpoint of its run.'
         )
     shapes = found.get('shapes') if isinstance(found, dict) else None
-    if not isinstance(shapes, dict) or not all(map(_is_shape, shapes.values())):
+    known = isinstance(shapes, dict) and all(map(_is_shape, shapes.values()))
+    if not known:
         return 'it has no `shapes`, so it was not exported by mmdhp.'
     return ''
 

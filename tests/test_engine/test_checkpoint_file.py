@@ -170,8 +170,8 @@ def test_a_runner_says_what_is_wrong_with_a_file(finished, tmp_path):
     for run in (Runner.train, Runner.test):
         with pytest.raises(ValueError, match=r'iter_6.*is truncated'):
             run(Runner.from_cfg(cfg))
+    (tmp_path / 'last_checkpoint').write_text(str(path))
     with pytest.raises(ValueError, match=r'iter_6.*is truncated'):
-        (tmp_path / 'last_checkpoint').write_text(str(path))
         train(config(tmp_path, resume=True))
 
 

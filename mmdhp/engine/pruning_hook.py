@@ -9,9 +9,15 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor
 
+from mmdhp.methods.options import (
+    accepted,
+    check_choices,
+    check_flag,
+    check_int,
+    unknown_keys,
+)
 from mmdhp.registry import HOOKS
 
-from .arguments import accepted, unknown_keys
 from .calibration import recalibrate, show_gradients
 from .checkpoint_file import check_start
 from .checks import (
@@ -29,6 +35,7 @@ from .saving import save_transition
 from .search_data import SearchData
 from .stage import (
     by_epoch,
+    check_search,
     loop_length,
     position,
     rehearse,
@@ -39,13 +46,6 @@ from .stage import (
 from .transition import cut, unwrapped
 
 OPTIMIZER_STATES = ('new', 'sliced')
-SEARCH_KEYS = (
-    'max_epochs',
-    'max_iters',
-    'param_scheduler',
-    'samples',
-    'dataloader',
-)
 
 
 @HOOKS.register_module()
@@ -90,22 +90,19 @@ class PruningHook(ResumableHook):
         **unknown: Any,
     ) -> None:
         super().__init__()
-        self.search = dict(search or {})
-        problem = unknown_keys(
-            'PruningHook', unknown, accepted(type(self))
-        ) or unknown_keys('PruningHook: search', self.search, SEARCH_KEYS)
+        problem = unknown_keys('PruningHook', unknown, accepted(type(self)))
         if problem:
             raise TypeError(problem)
-        if not isinstance(interval, int) or interval < 1:
-            raise ValueError(
-                f'PruningHook: interval is {interval!r}, but a number of '
-                'iterations of at least 1 is needed.'
-            )
-        if optimizer_state not in OPTIMIZER_STATES:
-            raise ValueError(
-                f'PruningHook: optimizer_state is {optimizer_state!r}; there '
-                f'are {OPTIMIZER_STATES}.'
-            )
+        self.search = check_search(search)
+        check_int('PruningHook: interval', interval, 1)
+        check_choices(
+            {'optimizer_state': optimizer_state},
+            {'optimizer_state': OPTIMIZER_STATES},
+            'PruningHook: ',
+        )
+        check_int('PruningHook: recalibrate', recalibrate, 0)
+        check_flag('PruningHook: verify', verify)
+        check_flag('PruningHook: export', export)
         self.interval = interval
         self.optimizer_state = optimizer_state
         self.recalibrate = recalibrate

@@ -11,7 +11,8 @@ from torch import Tensor
 from mmdhp.registry import PRUNERS
 
 from .base import Progress
-from .latent import LatentPruner, check_numbers
+from .latent import LatentPruner
+from .options import check_number
 from .selection import check_finite, threshold_mask
 
 _BISECTIONS = 30
@@ -53,7 +54,7 @@ class DHP(LatentPruner):
         **kwargs: Any,
     ) -> None:
         super().__init__(target, input_shape, **kwargs)
-        check_numbers(stop_limit=stop_limit)
+        check_number('stop_limit', stop_limit, 0)
         self.stop_limit = stop_limit
         self.planned = self.regularization is None
         self._whole: Optional[float] = None  # sum of the learning rates

@@ -26,6 +26,7 @@ from .checks import (
     check_trained,
     check_weights_named,
 )
+from .compilation import compile_again, step_eagerly
 from .export import check_exportable, export
 from .optim_wrapper import PruningAmpOptimWrapper, PruningOptimWrapper
 from .random_state import rng_state
@@ -152,6 +153,7 @@ class PruningHook(ResumableHook):
             check_weights_named(runner, self.pruner.name)
         self._build_fine_tune = wrapper.build_fine_tune
         wrapper.has_hook = True
+        step_eagerly(runner, wrapper)
         self.data = SearchData(runner, self.search)
         self.data.begin(runner)
         wrapper.reset_settings()  # the Runner's schedulers have started
@@ -176,6 +178,7 @@ class PruningHook(ResumableHook):
             dist.broadcast(value)
         if not self.pruner.trains_model:
             runner.model = unwrapped(runner)  # DDP would wait for gradients
+            compile_again(runner)
         self.pruner.enter(unwrapped(runner))
         self._rehearse(runner)
         self._plan(runner, runner.iter)
@@ -294,6 +297,7 @@ class PruningHook(ResumableHook):
             )
             proof = f' Masked against shrunk output: {difference:.1e}.'
         self.restructure(runner, keep, position(runner))
+        compile_again(runner)
         runner.optim_wrapper.initialize_count_status(
             runner.model, runner.iter, runner.train_loop.max_iters
         )

@@ -1,16 +1,17 @@
 """Checkpoint files: read without running code that they may contain."""
 
+import logging
 import os
 import os.path as osp
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Optional
 
 import numpy as np
 import torch
-from mmengine.logging import HistoryBuffer
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.logging import HistoryBuffer, print_log
+from mmengine.runner import Runner
 
 TRUST = 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'  # PyTorch's own variable
 _ARRAYS = getattr(np, '_core', None) or np.core  # NumPy 2 or 1
@@ -95,18 +96,89 @@ def problem_of(path: str) -> Optional[str]:
 
 
 def check_start(runner: Runner) -> None:
-    """Check the local checkpoint that a Runner is about to load, if any.
+    """Find and check the local checkpoint that a Runner will load, in place.
+
+    Where it is to resume from the last one, that is the last one which is
+    whole; without any, it starts anew.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it cannot be read.
     """
     allow_logs()
+    if runner._resume and runner._load_from is None:
+        runner._load_from = resume_point(runner.work_dir)
+        runner._resume = runner._load_from is not None
     path = runner._load_from
-    if path is None and runner._resume:
-        path = find_latest_checkpoint(runner.work_dir)
     if path is not None and ':' not in osp.splitdrive(path)[1]:
         read_checkpoint(path)
+
+
+def resume_point(work_dir: str) -> Optional[str]:
+    """The checkpoint to continue a run from, wherever it was killed.
+
+    Usually the one that ``last_checkpoint`` names. MMEngine writes that file
+    in place, so that a killed run may leave it empty; the run then goes on
+    from the newest checkpoint that is whole.
+
+    Args:
+        work_dir (str): Of the run; it may have been moved.
+
+    Returns:
+        str | None: None if the run has written no checkpoint.
+
+    Raises:
+        ValueError: If no checkpoint can be read; tells why not, for each.
+    """
+    damaged = []
+    for path in dict.fromkeys(_candidates(work_dir)):
+        problem = problem_of(path)
+        if problem is None:
+            if damaged:
+                print_log(
+                    f'{"; ".join(damaged)}. Resuming from {path}.',
+                    logger='current',
+                    level=logging.WARNING,
+                )
+            return path
+        damaged.append(f'{path} cannot be read: {problem}')
+    if damaged:
+        raise ValueError(
+            f'No checkpoint to resume from: {"; ".join(damaged)}. Start the '
+            'run anew, without --resume.'
+        )
+    return None
+
+
+def _candidates(work_dir: str) -> Iterator[str]:
+    """Files that a run may be resumed from, the likeliest first."""
+    marker, marked = osp.join(work_dir, 'last_checkpoint'), ''
+    if osp.isfile(marker):
+        with open(marker, encoding='utf-8', errors='replace') as file:
+            marked = file.read().strip()
+    if marked:
+        here = osp.join(work_dir, osp.basename(marked))  # if it was moved
+        yield from filter(osp.isfile, (marked, here))
+        yield from _resumable(osp.dirname(marked))
+    yield from _resumable(work_dir)
+
+
+def _resumable(folder: str) -> list[str]:
+    found = map(osp.basename, checkpoints_in(folder))
+    return [
+        osp.join(folder, name)
+        for name in found
+        if not name.startswith('best_')  # has no optimizer
+    ]
+
+
+def checkpoints_in(folder: str) -> list[str]:
+    """Checkpoints of a folder, newest first."""
+    if not osp.isdir(folder):
+        return []
+    paths = [osp.join(folder, f) for f in os.listdir(folder)]
+    paths = [p for p in paths if p.endswith('.pth') and osp.isfile(p)]
+    return sorted(paths, key=osp.getmtime, reverse=True)
 
 
 def _load(path: str) -> Any:

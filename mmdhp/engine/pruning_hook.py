@@ -32,7 +32,11 @@ from .optim_wrapper import PruningAmpOptimWrapper, PruningOptimWrapper
 from .random_state import rng_state
 from .report import announcement, group_table
 from .resumable_hook import ResumableHook
-from .saving import save_transition
+from .saving import (
+    protect_checkpoints,
+    release_replaced,
+    save_transition,
+)
 from .search_data import SearchData
 from .stage import (
     by_epoch,
@@ -151,6 +155,7 @@ class PruningHook(ResumableHook):
         self.pruner = wrapper.pruner
         if self.pruner.keeps_weights:
             check_weights_named(runner, self.pruner.name)
+        protect_checkpoints(runner)
         self._build_fine_tune = wrapper.build_fine_tune
         wrapper.has_hook = True
         step_eagerly(runner, wrapper)
@@ -276,6 +281,7 @@ class PruningHook(ResumableHook):
         self, runner: Runner, batch_idx: int, data_batch: Any = None
     ) -> None:
         """Transition between two iterations."""
+        release_replaced(runner)
         if self.state != 'search':
             return
         if not by_epoch(runner) and self.due:
@@ -345,6 +351,7 @@ class PruningHook(ResumableHook):
 
     def after_train(self, runner: Runner) -> None:
         """Export."""
+        release_replaced(runner)
         if self.keep is None:
             self.pruner.leave(unwrapped(runner))
             print_log(

@@ -42,9 +42,12 @@ def recalibrate(runner: Runner, batches: int) -> None:
         norm.reset_running_stats()
         norm.momentum = None  # cumulative average
     model.train()
-    count = sum(1 for _ in _losses(runner, model, batches))
-    for norm, momentum in zip(norms, momenta):
-        norm.momentum = momentum
+    try:
+        count = sum(1 for _ in _losses(runner, model, batches))
+    finally:
+        for norm, momentum in zip(norms, momenta):
+            norm.momentum = momentum
+    for norm in norms:
         if dist.is_distributed():
             for buffer in (norm.running_mean, norm.running_var):
                 dist.all_reduce(buffer, op='mean')

@@ -1,15 +1,18 @@
 """What must hold before a run may go on."""
 
+import logging
 import zlib
 from collections.abc import Mapping
-from typing import Any, Union
+from typing import Any, Optional, Union
 
 import torch
 from mmengine import dist
+from mmengine.logging import print_log
 from mmengine.model import PretrainedInit
 from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.data import DataLoader
 
 from mmdhp.graph import ChannelGraph
 from mmdhp.methods import Pruner
@@ -113,6 +116,49 @@ def check_unpruned(
             "fine-tune it as model=dict(type='mmdhp.Pruned', "
             'architecture=...) without a pruner.'
         )
+
+
+def check_data(runner: Runner) -> None:
+    """Refuse data loaders without batches; warn of batches of one.
+
+    Raises:
+        ValueError: Naming the loaders, with the size of their data sets.
+    """
+    loops = {'train': runner.train_loop, 'val': runner.val_loop}
+    problems = []
+    for name, loop in loops.items():
+        loader = getattr(loop, 'dataloader', None)
+        if isinstance(loader, DataLoader) and _length(loader) == 0:
+            samples = _length(loader.dataset)
+            problem = f'{name}_dataloader gives no batch: its data set has '
+            problem += f'{samples} samples'
+            if loader.drop_last and samples:
+                problem += f', and drop_last needs {loader.batch_size} of them'
+            problems.append(problem)
+    if problems:
+        raise ValueError(
+            f'{"; ".join(problems)}. Check its paths and filters; without '
+            'validation, set val_cfg, val_dataloader and val_evaluator to '
+            'None.'
+        )
+    norms = [m for m in runner.model.modules() if isinstance(m, _BatchNorm)]
+    if getattr(runner.train_dataloader, 'batch_size', None) == 1 and norms:
+        print_log(
+            f'train_dataloader has batches of one, in which {len(norms)} '
+            'BatchNorms see a single sample: their statistics are poor, and '
+            'where a feature map is one pixel, PyTorch refuses to train. '
+            'Take larger batches.',
+            logger='current',
+            level=logging.WARNING,
+        )
+
+
+def _length(sized: Any) -> Optional[int]:
+    """Length of something that may have none."""
+    try:
+        return len(sized)
+    except TypeError:
+        return None
 
 
 def check_weights_named(runner: Runner, method: str) -> None:

@@ -21,6 +21,7 @@ from mmdhp.registry import HOOKS
 from .calibration import recalibrate, show_gradients
 from .checkpoint_file import check_start
 from .checks import (
+    check_data,
     check_exact,
     check_ranks_agree,
     check_trained,
@@ -28,6 +29,7 @@ from .checks import (
 )
 from .compilation import compile_again, step_eagerly
 from .export import check_exportable, export
+from .numbers import LossWatch, check_numbers
 from .optim_wrapper import PruningAmpOptimWrapper, PruningOptimWrapper
 from .random_state import rng_state
 from .report import announcement, group_table
@@ -49,6 +51,7 @@ from .stage import (
     start_stage,
 )
 from .transition import cut, unwrapped
+from .undo import undone_on_error
 
 OPTIMIZER_STATES = ('new', 'sliced')
 
@@ -114,6 +117,7 @@ class PruningHook(ResumableHook):
         self.verify = verify
         self.export = export
         self.metrics: dict[str, float] = {}
+        self._losses = LossWatch()
 
     def before_run(self, runner: Runner) -> None:
         """Make room for the search in front of the base config's training.
@@ -150,6 +154,7 @@ class PruningHook(ResumableHook):
             self.fine_tune_length,
             wrapper.pruner.search_fraction,
         )
+        check_data(runner)
         if self.export:
             check_exportable(runner.cfg)
         self.pruner = wrapper.pruner
@@ -227,7 +232,10 @@ class PruningHook(ResumableHook):
         outputs: Optional[dict] = None,
     ) -> None:
         """Look at the search now and then; decide when it is over."""
-        if self.state != 'search' or self.due:
+        if self.state != 'search':
+            return
+        self._losses.check(runner, data_batch, outputs)
+        if self.due:
             return
         last = not by_epoch(runner) and runner.iter + 1 >= self.search_length
         if last or self.every_n_train_iters(runner, self.interval):
@@ -243,6 +251,7 @@ class PruningHook(ResumableHook):
                 self._look(runner, last=True)
 
     def _look(self, runner: Runner, last: bool) -> None:
+        check_numbers(runner)
         progress = self.pruner.progress()
         check_ranks_agree(f'{progress}')
         self._log_ratios(runner, progress.macs, progress.params)
@@ -290,19 +299,15 @@ class PruningHook(ResumableHook):
             self.pruner.set_mode(unwrapped(runner))
 
     def _transition(self, runner: Runner) -> None:
-        keep = self.pruner.select()
-        check_ranks_agree(keep)
-        self.pruner.leave(unwrapped(runner))
-        proof = ''
-        if self.verify:
-            difference = check_exact(
-                unwrapped(runner),
-                self.pruner.graph,
-                keep,
-                self.pruner.input_shape,
-            )
-            proof = f' Masked against shrunk output: {difference:.1e}.'
-        self.restructure(runner, keep, position(runner))
+        check_numbers(runner, unwrapped(runner).state_dict())
+        try:
+            keep = self.pruner.select()
+            check_ranks_agree(keep)
+        finally:
+            self.pruner.leave(unwrapped(runner))
+        with undone_on_error(runner, self):
+            proof = self._proof(runner, keep)
+            self.restructure(runner, keep, position(runner))
         compile_again(runner)
         runner.optim_wrapper.initialize_count_status(
             runner.model, runner.iter, runner.train_loop.max_iters
@@ -321,6 +326,14 @@ class PruningHook(ResumableHook):
         self.rng_at_cut = None
         self.metrics = {}
         runner.model.train()
+
+    def _proof(self, runner: Runner, keep: Tensor) -> str:
+        if not self.verify:
+            return ''
+        difference = check_exact(
+            unwrapped(runner), self.pruner.graph, keep, self.pruner.input_shape
+        )
+        return f' Masked against shrunk output: {difference:.1e}.'
 
     def restructure(self, runner: Runner, keep: Tensor, start: int) -> None:
         """Small model, its optimizer, schedulers and length, in place."""

@@ -15,6 +15,7 @@ from mmdhp.methods import Pruner
 from mmdhp.surgery import resize, state_shapes
 
 from .checks import check_complete, check_unpruned
+from .numbers import check_numbers
 from .random_state import own_generator, rng_state, set_rng_state
 from .record import KEY, check_groups, make_record, read_record
 from .stage import by_epoch
@@ -51,7 +52,13 @@ class ResumableHook(Hook, ABC):
         """Small model, its optimizer, schedulers and length, in place."""
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Add the run's record."""
+        """Add the run's record; never save a search that is lost.
+
+        Raises:
+            RuntimeError: If there are numbers that are not finite.
+        """
+        if self.state == 'search':
+            check_numbers(runner, checkpoint['state_dict'])
         record = make_record(self.pruner, self.state)
         record['rng'] = self.rng_at_cut or rng_state()
         if self.keep is None:

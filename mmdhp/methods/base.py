@@ -299,6 +299,10 @@ class Pruner(ABC):
             lr (float): Current learning rate of the search variables.
         """
 
+    def vitals(self) -> dict[str, Tensor]:
+        """What must stay finite, causes first, ``(U, )`` each, by name."""
+        return {}
+
     def plan(self, steps: int, lr: float) -> None:
         """Learn what the search has left, at its start and now and then.
 

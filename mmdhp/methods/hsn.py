@@ -223,6 +223,7 @@ class HSN(Pruner):
         self._full = self.full_cost()
         self._logits: Optional[Tensor] = None
         self._draw: Optional[Draw] = None
+        self._by_loss: Optional[Tensor] = None
         self._optimizer: Optional[Optimizer] = None
         self._freezer = Freezer(self.norms)
         self._task: list[Tensor] = []
@@ -248,6 +249,15 @@ class HSN(Pruner):
     def set_mode(self, model: nn.Module) -> None:
         """Evaluation mode; see :attr:`norms`."""
         self._freezer.set_mode(model)
+
+    def vitals(self) -> dict[str, Tensor]:
+        """The next logits and, before them, the gradients of the gates."""
+        found = {'gradients': self._by_loss, 'logits': self._logits}
+        return {
+            f'{name} of the gates': values.detach()
+            for name, values in found.items()
+            if values is not None
+        }
 
     def preview(self) -> None:
         """Let validation see the mask that would be selected now."""
@@ -278,6 +288,7 @@ class HSN(Pruner):
             raise RuntimeError('pull() before push(): no gates are drawn.')
         slope = self._draw.slope
         by_loss = self._gates.collect() / self.loss_scale
+        self._by_loss = by_loss
         by_cost = self.cost_gradient(self._draw.gates)
         task, cost = self._through(by_loss * slope, by_cost * slope)
         heads = self.program.head_parameters

@@ -21,7 +21,7 @@ if ! "$base" -c 'import torch' 2>/dev/null; then
 fi
 
 stamp=$folder/.installed
-if [ ! -e "$stamp" ] || [ requirements/original.txt -nt "$stamp" ]; then
+if ! cmp -s requirements/original.txt "$stamp"; then
     echo "Setting up $folder: a few MB ..."
     "$base" -m venv "$folder"
     site=$("$folder/bin/python" -c \
@@ -33,7 +33,7 @@ if [ ! -e "$stamp" ] || [ requirements/original.txt -nt "$stamp" ]; then
     MMCV_WITH_OPS=0 "$folder/bin/python" -m pip install --quiet \
         --disable-pip-version-check --ignore-installed --no-deps \
         --no-build-isolation -r requirements/original.txt
-    touch "$stamp"
+    cp requirements/original.txt "$stamp"
 fi
 
 python=$folder/bin/python

@@ -157,7 +157,7 @@ class Watch(Hook):
         self, runner, batch_idx, data_batch=None, outputs=None
     ):
         model = getattr(runner.model, 'module', runner.model)
-        self.losses.append(float(outputs['loss']))
+        self.losses.append(outputs['loss'].item())
         self.classes.append(type(model).__name__)
         self.identities.append({n: id(p) for n, p in model.named_parameters()})
 

@@ -42,11 +42,16 @@ class ToyNet(BaseModel):
     """A stem, one residual block, a pooled classifier; sizes all differ."""
 
     def __init__(
-        self, width=12, depth=1, data_preprocessor=None, init_cfg=None
+        self,
+        width=12,
+        depth=1,
+        norm=True,
+        data_preprocessor=None,
+        init_cfg=None,
     ):
         super().__init__(data_preprocessor, init_cfg)
         self.stem = nn.Conv2d(3, width, 3, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(width)
+        self.norm = nn.BatchNorm2d(width) if norm else nn.Identity()
         self.blocks = nn.ModuleList(
             nn.ModuleDict(
                 {

@@ -46,6 +46,7 @@ class ResumableHook(Hook, ABC):
         self.start = 0
         self.rng_at_cut: Optional[dict] = None
         self._resumed_rng: Optional[dict] = None
+        self._rng_before_val: Optional[dict] = None
 
     @abstractmethod
     def restructure(self, runner: Runner, keep: Tensor, start: int) -> None:
@@ -60,7 +61,7 @@ class ResumableHook(Hook, ABC):
         if self.state == 'search':
             check_numbers(runner, checkpoint['state_dict'])
         record = make_record(self.pruner, self.state)
-        record['rng'] = self.rng_at_cut or rng_state()
+        record['rng'] = self.rng_at_cut or self._rng_before_val or rng_state()
         if self.keep is None:
             record['search'] = self.pruner.state_dict()
             record['due'] = self.due
@@ -114,4 +115,6 @@ class ResumableHook(Hook, ABC):
 
     def after_val(self, runner: Runner) -> None:
         """Train on as if there had been no validation."""
-        set_rng_state(self._rng_before_val)
+        if self._rng_before_val is not None:
+            set_rng_state(self._rng_before_val)
+            self._rng_before_val = None

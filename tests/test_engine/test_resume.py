@@ -37,6 +37,17 @@ EXTRAS = {
     'recalibrate': {'hook': {'recalibrate': 2}},
     'sliced': {'hook': {'optimizer_state': 'sliced'}},
     'clip': {'optim': {'clip_grad': {'type': 'value', 'clip_value': 0.1}}},
+    'best': {
+        'default_hooks': {
+            'checkpoint': {
+                'type': 'CheckpointHook',
+                'interval': 3,
+                'by_epoch': False,
+                'save_best': 'score',  # saves again, in the validation
+                'rule': 'greater',
+            }
+        }
+    },
     'cosine': {
         'param_scheduler': {'type': 'CosineAnnealingLR', 'by_epoch': False}
     },

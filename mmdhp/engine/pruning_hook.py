@@ -28,6 +28,7 @@ from .checks import (
 )
 from .compilation import compile_again, step_eagerly
 from .export import check_exportable, export
+from .history import History
 from .optim_wrapper import PruningAmpOptimWrapper, PruningOptimWrapper
 from .random_state import rng_state
 from .report import announcement, group_table
@@ -173,6 +174,8 @@ class PruningHook(ResumableHook):
     def before_train(self, runner: Runner) -> None:
         """Write the first weights, select at once, or continue a search."""
         self.continue_random(runner)
+        lengths = (self.search_length, self.fine_tune_length)
+        self.history = History(runner, self.pruner, self.state, lengths)
         if self.state != 'search':
             return
         if self.pruner.keeps_weights:
@@ -247,6 +250,7 @@ class PruningHook(ResumableHook):
         check_ranks_agree(f'{progress}')
         self._log_ratios(runner, progress.macs, progress.params)
         statistics = self.pruner.statistics()
+        self.history.look(runner, progress, statistics)
         for name, value in statistics.items():
             runner.message_hub.update_scalar(f'train/{name}', value)
         more = ', '.join(f'{name} {v:.4g}' for name, v in statistics.items())
@@ -302,6 +306,7 @@ class PruningHook(ResumableHook):
                 self.pruner.input_shape,
             )
             proof = f' Masked against shrunk output: {difference:.1e}.'
+        self.history.cut(runner, keep, self.pruner.ratios(keep))
         self.restructure(runner, keep, position(runner))
         compile_again(runner)
         runner.optim_wrapper.initialize_count_status(
@@ -348,6 +353,8 @@ class PruningHook(ResumableHook):
     ) -> None:
         """Remember the last metrics for the exported files."""
         self.metrics = dict(metrics or {})
+        if hasattr(self, 'history'):
+            self.history.validation(runner, self.metrics)
 
     def after_train(self, runner: Runner) -> None:
         """Export."""
@@ -365,6 +372,7 @@ class PruningHook(ResumableHook):
             if not self.metrics and runner.val_loop is not None:
                 runner.val_loop.run()  # resumed behind the last validation
             self.export_model(runner)
+        self.history.end(runner)
 
     def export_model(self, runner: Runner) -> None:
         """Write the folder of the pruned model."""

@@ -69,12 +69,12 @@ def read_run(argument: str) -> Run:
         argument (str): A work folder, or an exported folder.
 
     Raises:
-        SystemExit: If there is nothing to read; says what was looked for.
+        ValueError: If there is nothing to read; says what was looked for.
     """
     name, _, path = argument.rpartition('=')
     path = path.rstrip('/')
     if not osp.isdir(path):
-        raise SystemExit(f'error: there is no folder {path}.')
+        raise ValueError(f'there is no folder {path}.')
     name = name or osp.basename(osp.abspath(path))
     for folder in (osp.join(path, 'pruned'), path):
         if osp.isfile(osp.join(folder, 'channels.json')):
@@ -103,8 +103,8 @@ def _plain_run(name: str, folder: str) -> Run:
     logs = sorted(glob.glob(osp.join(folder, '*', 'vis_data', '*.json')))
     logs = [log for log in logs if osp.basename(log) != 'config.json']
     if not configs or not logs:
-        raise SystemExit(
-            f'error: {folder} is neither a pruned run (no channels.json, no '
+        raise ValueError(
+            f'{folder} is neither a pruned run (no channels.json, no '
             'pruned/channels.json) nor a finished training (it has '
             f'{len(configs)} configs and {len(logs)} logs).'
         )

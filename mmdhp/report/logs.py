@@ -27,6 +27,7 @@ class Course:
         training (list[dict]): Logged training steps, with ``iter``.
         ended (bool): Whether training has come to its end.
         folders (list[str]): Names of the time-stamped log folders.
+        trained (str): The newest of them in which there was a training.
     """
 
     start: dict[str, Any] = field(default_factory=dict)
@@ -36,6 +37,7 @@ class Course:
     training: list[dict] = field(default_factory=list)
     ended: bool = False
     folders: list[str] = field(default_factory=list)
+    trained: str = ''
 
     def rewind(self, start: int, state: str) -> None:
         """Forget, in place, what a resumed run does again.
@@ -88,6 +90,8 @@ def read_course(work_dir: str) -> Course:
             first = next((e['iter'] for e in scalars if 'iter' in e), 1)
             course.rewind(first - 1, 'search')
         _add_scalars(course, scalars, bool(history))
+        if history or any('iter' in entry for entry in scalars):
+            course.trained = course.folders[-1]
     return course
 
 
@@ -169,7 +173,9 @@ def environment(work_dir: str, folders: list[str]) -> list[tuple[str, str]]:
             head = file.read(100_000)
         block = head.partition('System environment:')[2]
         pairs = re.findall(
-            r'^ {4}(\S[^:\n]*): (.+)$', block.partition('\n------')[0], re.M
+            r'^ {4}(\S[^:\n]*): (.*[^:\n])$',
+            block.partition('\n------')[0],
+            re.M,
         )
         if pairs:
             return [(key, value.strip()) for key, value in pairs]

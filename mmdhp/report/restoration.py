@@ -106,7 +106,7 @@ def _psnr(evaluator: dict) -> Any:
 def network_of(model: nn.Module) -> nn.Module:
     """The network of a model: MMagic's generator, else all of it."""
     if is_model_wrapper(model):
-        model = model.module
+        return network_of(model.module)  # type: ignore[arg-type]
     return getattr(model, 'generator', model)
 
 
@@ -131,7 +131,9 @@ def restore(model: nn.Module, sample: dict) -> tuple[Any, Tensor]:
         lambda module, args: seen.append(args[0])
     )
     try:
-        (result,) = model.test_step(pseudo_collate([sample]))
+        (result,) = model.test_step(  # type: ignore[operator]
+            pseudo_collate([sample])
+        )
     finally:
         handle.remove()
     return result, seen[0]

@@ -3,6 +3,7 @@
 import glob
 import json
 import os.path as osp
+import time
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
@@ -59,7 +60,11 @@ class WorkDir:
         if 'target' in self.course.start:
             return str(self.course.start['target'])
         target = self.exported.get('target') or self._pruner().get('target')
-        return ', '.join(f'{v:.2%} of {k}' for k, v in (target or {}).items())
+        return ', '.join(
+            f'{value:.2%} of the {"MACs" if key == "macs" else key}'
+            for key, value in (target or {}).items()
+            if isinstance(value, float)
+        )
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -143,7 +148,7 @@ def _read_exported(found: WorkDir, channels: str) -> None:
     """Read the exported folder, unless an earlier run has left it."""
     if not osp.isfile(channels):
         return
-    if found.course.start and not found.course.ended:
+    if _is_left_over(found.course, channels):
         found.missing.append(
             'The exported model: the folder pruned/ is that of an earlier '
             'run, so it is left out.'
@@ -151,6 +156,17 @@ def _read_exported(found: WorkDir, channels: str) -> None:
         return
     with open(channels, encoding='utf-8') as file:
         found.exported = json.load(file)
+
+
+def _is_left_over(course: Course, channels: str) -> bool:
+    """Whether a run has started, and not ended, behind an export."""
+    if course.start or not course.trained:
+        return bool(course.start) and not course.ended
+    try:
+        started = time.strptime(course.trained, '%Y%m%d_%H%M%S')
+    except ValueError:
+        return False  # the folder has a name of the user's
+    return time.mktime(started) > osp.getmtime(channels)
 
 
 def _state(found: WorkDir) -> str:

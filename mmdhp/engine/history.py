@@ -51,6 +51,7 @@ class History:
         self._pruner = pruner
         self._path = osp.join(runner.log_dir, FILE)
         self._main = runner.rank == 0
+        self._searches = lengths[0] > 0
         if self._main:
             start = {**start_entry(runner, pruner, lengths), 'state': state}
             self._write('start', runner.iter, start)
@@ -93,7 +94,8 @@ class History:
             'histogram': histogram(shown, keep),
         }
         self._write('cut', runner.iter, entry)
-        add_histogram(runner, shown, runner.iter)
+        if not self._searches:  # else the last look has added it
+            add_histogram(runner, shown, runner.iter)
 
     def validation(self, runner: Runner, metrics: Mapping[str, Any]) -> None:
         """Note the measures of a validation."""

@@ -7,6 +7,7 @@ from typing import Any, Optional
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from .logs import Course
 from .style import LIGHT, NARROW, POINTS
@@ -290,7 +291,7 @@ def draw_decision(histogram: dict[str, Any], width: float) -> Figure:
         )
     axes.set(xlabel=f'{histogram["name"]} at the cut')
     axes.set_title('channel units')
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(False, axis='x')
     axes.legend(fontsize=POINTS - 1)
     return figure

@@ -148,6 +148,8 @@ def _add_scalars(course: Course, entries: list[dict], noted: bool) -> None:
     for entry in entries:
         if 'iter' in entry:
             last = entry['iter']
+            while course.training and course.training[-1]['iter'] >= last:
+                course.training.pop()  # of a start in the same second
             course.training.append(entry)
         elif not noted:
             metrics = {

@@ -1,16 +1,6 @@
-"""The parts of a report, made of what a run has left."""
+"""The parts of a report that are figures."""
 
-import os.path as osp
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from html import escape
-from typing import Any, Optional
-
-from matplotlib.figure import Figure
-
-from mmdhp.engine.report import amount
-from mmdhp.graph.reasons import REASONS
-
+from .builder import Builder
 from .figures import (
     Layer,
     Point,
@@ -20,115 +10,10 @@ from .figures import (
     draw_histograms,
     draw_tradeoff,
 )
-from .measuring import Measured
-from .page import Section, details, note, table
+from .page import note, table
 from .published import label_of, quality
-from .style import NARROW, WIDE, figure_style, save_png, svg_of
-from .work_dir import STATES, WorkDir
-
-
-@dataclass
-class Builder:
-    """Collects sections, and writes every figure beside the page, too.
-
-    Attributes:
-        run (WorkDir): What is reported.
-        folder (str): Where the PNG files go.
-        metric (str): The measure that figures show; empty without any.
-        sections (list[Section]): So far.
-        files (list[str]): Paths of the PNG files.
-    """
-
-    run: WorkDir
-    folder: str
-    metric: str
-    sections: list[Section] = field(default_factory=list)
-    files: list[str] = field(default_factory=list)
-
-    def add(self, title: str, *parts: str) -> None:
-        """Add a section."""
-        self.sections.append(Section(title, '\n'.join(parts)))
-
-    def picture(
-        self, name: str, label: str, draw: Callable[[float], Figure]
-    ) -> str:
-        """Draw a figure for a desk, for a phone, and as a file.
-
-        Args:
-            name (str): Of the file, without ``.png``.
-            label (str): What it shows, in words.
-            draw (Callable): Draws it at a width in inches.
-        """
-        path = osp.join(self.folder, f'{name}.png')
-        text = escape(label, quote=True)
-        with figure_style():
-            wide = draw(WIDE)
-            save_png(wide, path)
-            both = [
-                f'<div class="{kind}">{svg_of(figure, f"{name}-{kind}", text)}'
-                '</div>'
-                for kind, figure in (('wide', wide), ('narrow', draw(NARROW)))
-            ]
-        self.files.append(path)
-        return f'<figure>{"".join(both)}</figure>'
-
-
-def add_costs(builder: Builder, measured: Optional[Measured]) -> None:
-    """MACs, parameters, what was measured, of both networks."""
-    rows = [
-        [name, amount(was), amount(now), f'{now / was:.1%}']
-        for name, was, now in costs_of(builder.run)
-    ]
-    text = ''
-    if measured is not None:
-        was, now = measured.latency
-        rows.append(
-            ['latency, ms', f'{was:.2f}', f'{now:.2f}', f'{now / was:.1%}']
-        )
-        before, after = (size / 2**20 for size in measured.memory)
-        rows.append(
-            [
-                'activations at their peak, MiB',
-                f'{before:.2f}',
-                f'{after:.2f}',
-                f'{after / before:.1%}',
-            ]
-        )
-        shape = ' × '.join(map(str, input_shape(builder.run)))
-        text = note(
-            f'Latency and memory: one input of {shape}, measured with '
-            f'{measured.threads} thread(s) on the CPU that made this page; '
-            'median of interleaved passes.'
-        )
-    if rows:
-        header = ['', 'original', 'pruned', 'left']
-        builder.add('Costs', table(header, rows), text)
-
-
-def costs_of(run: WorkDir) -> list[tuple[str, float, float]]:
-    """Name, original and pruned amount of every cost that is known."""
-    names = {'macs': 'MACs', 'params': 'parameters'}
-    if run.exported:
-        return [
-            (names.get(key, key), value['original'], value['pruned'])
-            for key, value in run.exported.items()
-            if isinstance(value, dict)
-            and {'original', 'pruned'} <= value.keys()
-            and value['original']
-        ]
-    start, cut = run.course.start, run.course.cut
-    if not start or cut is None:
-        return []
-    return [
-        (name, start[key], start[key] * cut[key])
-        for key, name in names.items()
-    ]
-
-
-def input_shape(run: WorkDir) -> list[int]:
-    """Of one input, without the batch axis; empty if unknown."""
-    shape = run.exported.get('input_shape')
-    return list(shape or run.course.start.get('input_shape') or [])
+from .tables import costs_of
+from .work_dir import WorkDir
 
 
 def add_channels(builder: Builder) -> None:
@@ -325,71 +210,3 @@ def fits(row: dict[str, str], metric: str) -> bool:
     if row['metric'] == 'top-1 error':
         return metric == 'accuracy/top1'
     return metric.rpartition('/')[2] == row['metric']
-
-
-def add_metrics(builder: Builder) -> None:
-    """Measures in the search and at the end."""
-    run = builder.run
-    cut = run.cut_at
-    search: dict[str, float] = {}
-    for entry in run.course.validations:
-        if cut is None or entry['iter'] > cut:
-            break
-        search = entry['metrics']
-    names = list(dict.fromkeys([*run.metrics, *search]))
-    if names:
-        rows = [
-            [name, _number(search.get(name)), _number(run.metrics.get(name))]
-            for name in names
-        ]
-        last = 'exported' if run.exported else 'last'
-        builder.add(
-            'Validation', table(['measure', 'end of search', last], rows)
-        )
-
-
-def _number(value: Optional[float]) -> str:
-    return '–' if value is None else f'{value:.4g}'
-
-
-def add_frozen(builder: Builder) -> None:
-    """Channels that keep their width, and why."""
-    frozen = builder.run.course.start.get('frozen')
-    if frozen is None:
-        return
-    rows = [[name, str(size), reason] for name, size, _, reason in frozen]
-    codes = dict.fromkeys(code for _, _, code, _ in frozen)
-    helps = [
-        [code, REASONS[code].meaning, REASONS[code].fix]
-        for code in codes
-        if code in REASONS
-    ]
-    builder.add(
-        'Channels that keep their width',
-        table(['where', 'channels', 'why'], rows)
-        if rows
-        else note('None: every channel could be pruned.'),
-        '<details><summary>What helps</summary>'
-        + table(['reason', 'meaning', 'what helps'], helps)
-        + '</details>'
-        if helps
-        else '',
-    )
-
-
-def add_setup(builder: Builder) -> None:
-    """Logs, machine, versions and config."""
-    run = builder.run
-    facts: list[list[str]] = [
-        ['folder', osp.abspath(run.path)],
-        ['state', STATES[run.state]],
-        ['log folders', ', '.join(run.course.folders) or 'none'],
-    ]
-    versions: dict[str, Any] = run.exported.get('versions', {})
-    facts += [[f'{key}, at export', str(v)] for key, v in versions.items()]
-    facts += [list(pair) for pair in run.environment]
-    parts = [table(['what', 'value'], facts)]
-    if run.config:
-        with open(run.config, encoding='utf-8', errors='replace') as file:
-            parts.append(details(osp.basename(run.config), file.read()))
-    builder.add('Setup', *parts)

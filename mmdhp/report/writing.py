@@ -11,6 +11,7 @@ from torch import nn
 
 from mmdhp.engine.report import amount
 
+from .builder import Builder
 from .measuring import Measured, measure, original_model
 from .page import Section, document, image, missing, note, tiles
 from .published import label_of, published_for, published_rows, quality
@@ -23,17 +24,18 @@ from .restoration import (
 )
 from .runs import read_run
 from .sections import (
-    Builder,
     add_channels,
-    add_costs,
     add_course,
+    add_search,
+    add_tradeoff,
+    fits,
+)
+from .tables import (
+    add_costs,
     add_frozen,
     add_metrics,
-    add_search,
     add_setup,
-    add_tradeoff,
     costs_of,
-    fits,
     input_shape,
 )
 from .work_dir import STATES, WorkDir, read_work_dir

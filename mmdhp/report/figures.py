@@ -54,7 +54,7 @@ def draw_channels(layers: Sequence[Layer], width: float) -> Figure:
     """Bars: channels that are left, over those that there were."""
     names = short_names([layer.name for layer in layers])
     narrow = width <= NARROW
-    step = 0.34 if narrow else 0.2
+    step = 0.38 if narrow else 0.2
     figure = Figure(figsize=(width, step * len(layers) + 0.55))
     axes = figure.subplots()
     rows = list(range(len(layers)))

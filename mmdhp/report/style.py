@@ -158,11 +158,12 @@ th, td {
   border-bottom: 1px solid var(--line);
 }
 thead th { color: var(--muted); font-weight: 500; font-size: .85rem; }
-tbody th { font-weight: 500; min-width: 6rem; }
+tbody th { font-weight: 500; min-width: 5.5rem; }
 td.n, th.n {
   text-align: right; padding-right: 0; padding-left: .8rem;
   font-variant-numeric: tabular-nums; white-space: nowrap;
 }
+td.n:not(:last-child), th.n:not(:last-child) { padding-right: .8rem; }
 .panels {
   display: grid; gap: .8rem;
   grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr));
@@ -181,7 +182,8 @@ pre {
 @media (max-width: 34rem) {
   .wide { display: none; }
   .narrow { display: block; }
-  td.n, th.n { padding-left: .4rem; white-space: normal; }
+  table { font-size: .85rem; }
+  td.n, th.n { padding-left: .4rem; }
 }
 @media print { details > pre { white-space: pre-wrap; } }
 """

@@ -33,10 +33,11 @@ def add_costs(builder: Builder, measured: Optional[Measured]) -> None:
                 f'{after / before:.1%}',
             ]
         )
+        threads = f'{measured.threads} thread{"s" * (measured.threads > 1)}'
         shape = ' × '.join(map(str, input_shape(builder.run)))
         text = note(
             f'Latency and memory: one input of {shape}, measured with '
-            f'{measured.threads} thread(s) on the CPU that made this page; '
+            f'{threads} on the CPU of the machine that made this page; '
             'median of interleaved passes.'
         )
     if rows:

@@ -69,6 +69,7 @@ def run(tmp_path):
         'method': 'DHP',
         'target': {'macs': 0.4},
         'params': {'original': was, 'pruned': now},
+        'macs': {'original': 4 * was, 'pruned': 4 * now},
         'input_shape': [3, 10, 12],
         'metrics': {'PSNR': 21.5},
         'groups': [{'name': 'generator.head.0', 'kept': 6, 'total': 12}],

@@ -3,6 +3,8 @@
 import argparse
 import json
 import re
+import shlex
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -220,6 +222,17 @@ def test_the_command(runs, tmp_path, capsys):
     assert command.run(args) == 0
     assert capsys.readouterr().out == f'Report: {out}/index.html\n'
     assert 'latency, ms' in read(f'{out}/index.html')
+
+
+def test_documented_commands_are_accepted():
+    text = read(Path(__file__).parents[2] / 'docs/reports.md')
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    command.add_arguments(parser)
+    found = re.findall(r'^mmdhp report (.+)$', text.replace('\\\n', ''), re.M)
+    assert len(found) >= 3
+    for arguments in found:
+        args = parser.parse_args(shlex.split(arguments))
+        assert args.work_dir.startswith('work_dirs/')
 
 
 @pytest.fixture(scope='module')

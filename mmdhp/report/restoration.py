@@ -15,10 +15,10 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-import mmdhp
 from mmdhp.datasets import imresize
 from mmdhp.engine.latency import latencies
 from mmdhp.engine.report import amount
+from mmdhp.graph import trace
 from mmdhp.models.model_forward import run_model
 
 Box = tuple[int, int, int, int]
@@ -150,7 +150,7 @@ def psnr(metric: Any, image: Tensor, truth: Tensor) -> float:
 def macs_of(model: nn.Module, inputs: Tensor) -> int:
     """MACs of convs and linear layers for an input."""
     batch = torch.zeros(2, *inputs.shape[1:], device=inputs.device)
-    return int(mmdhp.trace(model, batch, forward=run_model).macs())
+    return int(trace(model, batch, forward=run_model).macs())
 
 
 def make_panels(

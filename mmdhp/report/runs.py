@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
-import mmdhp
+from mmdhp.graph import trace
 from mmdhp.models.model_forward import run_model
 
 
@@ -54,7 +54,7 @@ class Run:
 
     def count(self, input_shape: tuple[int, ...]) -> None:
         """Trace a network that was not pruned, for its MACs and params."""
-        graph = mmdhp.trace(
+        graph = trace(
             self.build(), torch.zeros(2, *input_shape), forward=run_model
         )
         self.macs = self.whole_macs = int(graph.macs())

@@ -120,7 +120,7 @@ def add_search(builder: Builder) -> None:
                 lambda width: draw_histograms(course.looks, width),
             ),
             note(
-                'The stronger the blue, the more channel units have that value.'
+                'The stronger the blue, the more units have that value.'
                 + _threshold_note(course.looks[-1]['histogram'])
             ),
         ]

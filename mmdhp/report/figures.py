@@ -33,23 +33,6 @@ class Layer:
     searched: int
 
 
-@dataclass(frozen=True)
-class Point:
-    """A network in the plane of cost and error.
-
-    Args:
-        name (str): Written beside it.
-        macs (float): Per cent of the original's.
-        value (float): Error or quality.
-        own (bool): Of this run, not of a paper.
-    """
-
-    name: str
-    macs: float
-    value: float
-    own: bool
-
-
 def draw_channels(layers: Sequence[Layer], width: float) -> Figure:
     """Bars: channels that are left, over those that there were."""
     names = short_names([layer.name for layer in layers])
@@ -295,47 +278,3 @@ def draw_decision(histogram: dict[str, Any], width: float) -> Figure:
     axes.grid(False, axis='x')
     axes.legend(fontsize=POINTS - 1)
     return figure
-
-
-def draw_tradeoff(points: Sequence[Point], label: str, width: float) -> Figure:
-    """Quality against MACs: this run filled, figures of papers hollow."""
-    figure = Figure(figsize=(width, 3.6))
-    axes = figure.subplots()
-    for point in points:
-        colour = LIGHT['kept' if point.own else 'muted']
-        face = colour if point.own else 'none'
-        axes.scatter(
-            point.macs, point.value, 34, edgecolors=colour, facecolors=face
-        )
-    values = [point.value for point in points]
-    space = 0.08 * (max(values) - min(values) or 1.0)
-    axes.set_ylim(min(values) - space, max(values) + 1.5 * space)
-    axes.set_xlim(0, max(100, *[p.macs for p in points]) * 1.22)
-    axes.set(xlabel='MACs, % of the original')
-    axes.set_title(label)
-    _name_points(axes, points)
-    return figure
-
-
-def _name_points(axes: Axes, points: Sequence[Point]) -> None:
-    """Write names to the right, moved apart where they would overlap."""
-    low, high = axes.get_ylim()
-    line = 0.06 * (high - low)
-    reach = 0.3 * axes.get_xlim()[1]
-    placed: list[tuple[float, float]] = []
-    for point in sorted(points, key=lambda p: p.value):
-        y = point.value
-        for x, other in sorted(placed, key=lambda entry: entry[1]):
-            if abs(x - point.macs) < reach and abs(other - y) < line:
-                y = other + line
-        placed.append((point.macs, y))
-        axes.annotate(
-            point.name,
-            (point.macs, y),
-            (6, 0),
-            textcoords='offset points',
-            va='center',
-            fontsize=POINTS - 1,
-            color=LIGHT['text' if point.own else 'muted'],
-            weight='bold' if point.own else 'normal',
-        )

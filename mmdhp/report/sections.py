@@ -3,16 +3,15 @@
 from .builder import Builder
 from .figures import (
     Layer,
-    Point,
     draw_channels,
     draw_course,
     draw_decision,
     draw_histograms,
-    draw_tradeoff,
 )
 from .page import note, table
 from .published import label_of, quality
 from .tables import costs_of
+from .tradeoff import Point, draw_tradeoff
 from .work_dir import WorkDir
 
 

@@ -38,6 +38,7 @@ setup(
         'Topic :: Scientific/Engineering :: Artificial Intelligence',
     ],
     packages=find_packages(include=['mmdhp', 'mmdhp.*']),
+    package_data={'mmdhp.report': ['*.csv']},
     python_requires='>=3.9',
     install_requires=read_requirements('runtime'),
     extras_require={

@@ -28,6 +28,8 @@ INTERNAL = {
     'evaluation': METHODS,
     'visualization': METHODS,
     'engine': TOP,
+    'report': TOP | {'engine'},
+    'cli': TOP | {'engine', 'report'},
 }
 
 # Top folder or file -> third-party packages; what is missing here is free.

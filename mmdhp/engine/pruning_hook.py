@@ -29,6 +29,7 @@ from .checks import (
 )
 from .compilation import compile_again, step_eagerly
 from .export import check_exportable, export
+from .history import History
 from .numbers import LossWatch, check_numbers
 from .optim_wrapper import PruningAmpOptimWrapper, PruningOptimWrapper
 from .random_state import rng_state
@@ -178,6 +179,8 @@ class PruningHook(ResumableHook):
     def before_train(self, runner: Runner) -> None:
         """Write the first weights, select at once, or continue a search."""
         self.continue_random(runner)
+        lengths = (self.search_length, self.fine_tune_length)
+        self.history = History(runner, self.pruner, self.state, lengths)
         if self.state != 'search':
             return
         if self.pruner.keeps_weights:
@@ -256,6 +259,7 @@ class PruningHook(ResumableHook):
         check_ranks_agree(f'{progress}')
         self._log_ratios(runner, progress.macs, progress.params)
         statistics = self.pruner.statistics()
+        self.history.look(runner, progress, statistics)
         for name, value in statistics.items():
             runner.message_hub.update_scalar(f'train/{name}', value)
         more = ', '.join(f'{name} {v:.4g}' for name, v in statistics.items())
@@ -307,6 +311,7 @@ class PruningHook(ResumableHook):
             self.pruner.leave(unwrapped(runner))
         with undone_on_error(runner, self):
             proof = self._proof(runner, keep)
+            self.history.cut(runner, keep, self.pruner.ratios(keep))
             self.restructure(runner, keep, position(runner))
         compile_again(runner)
         runner.optim_wrapper.initialize_count_status(
@@ -361,6 +366,8 @@ class PruningHook(ResumableHook):
     ) -> None:
         """Remember the last metrics for the exported files."""
         self.metrics = dict(metrics or {})
+        if hasattr(self, 'history'):
+            self.history.validation(runner, self.metrics)
 
     def after_train(self, runner: Runner) -> None:
         """Export."""
@@ -378,6 +385,7 @@ class PruningHook(ResumableHook):
             if not self.metrics and runner.val_loop is not None:
                 runner.val_loop.run()  # resumed behind the last validation
             self.export_model(runner)
+        self.history.end(runner)
 
     def export_model(self, runner: Runner) -> None:
         """Write the folder of the pruned model."""

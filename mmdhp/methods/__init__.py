@@ -2,6 +2,7 @@
 
 from .base import Progress, Pruner
 from .dhp import DHP
+from .distribution import Distribution
 from .hsn import HSN
 from .limits import Limits
 from .lwdna import LWDNA
@@ -10,6 +11,7 @@ from .selection import Target, select, threshold_mask
 
 __all__ = [
     'DHP',
+    'Distribution',
     'HSN',
     'LWDNA',
     'Limits',

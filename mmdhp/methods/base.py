@@ -14,6 +14,7 @@ from mmdhp.graph import ChannelGraph, GraphError, trace
 from mmdhp.graph.cost import KINDS
 from mmdhp.surgery import baseline_of
 
+from .distribution import Distribution
 from .limits import Limits
 from .options import check_int, check_name_lists, check_names, check_shape
 from .selection import Target, select
@@ -318,6 +319,10 @@ class Pruner(ABC):
     def statistics(self) -> dict[str, float]:
         """What else to log about the search, by name."""
         return {}
+
+    def distribution(self) -> Distribution:
+        """What histograms show of the search."""
+        return Distribution('score', self.scores())
 
     def select(self) -> Tensor:
         """The keep mask that meets the target exactly, shape ``(U, )``."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from mmdhp.registry import PRUNERS
 
 from .base import Progress
+from .distribution import Distribution
 from .latent import LatentPruner
 from .options import check_number
 from .selection import check_finite, threshold_mask
@@ -109,6 +110,10 @@ class DHP(LatentPruner):
     def scores(self) -> Tensor:
         """Magnitude of the latents, on the CPU."""
         return self.latent.abs().cpu()
+
+    def distribution(self) -> Distribution:
+        """Magnitudes of the latents, and τ."""
+        return Distribution('|latent|', self.scores(), self.threshold)
 
     def progress(self) -> Progress:
         """Ratios of the mask ``|z| >= τ``, floors respected."""

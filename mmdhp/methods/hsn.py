@@ -33,6 +33,7 @@ from mmdhp.programs import (
 from mmdhp.registry import PRUNERS
 
 from .base import Progress, Pruner
+from .distribution import Distribution
 from .options import check_bounds, check_choices, check_number
 from .selection import check_finite, threshold_mask
 
@@ -373,6 +374,11 @@ class HSN(Pruner):
         if self.decision == 'sample':
             scores = scores + self.program.noise(self.noise)
         return scores.cpu()
+
+    def distribution(self) -> Distribution:
+        """Probabilities that a gate is drawn as 1."""
+        probability = keep_probability(self.logits, self.noise)
+        return Distribution('P(gate = 1)', probability, 0.5, (0.0, 1.0))
 
     def progress(self) -> Progress:
         """Ratios of the mask that the decision makes by itself."""

@@ -72,21 +72,39 @@ def export(
     Returns:
         str: Path of the folder.
     """
-    folder = osp.join(runner.work_dir, FOLDER)
     model = unwrapped(runner)
-    parts = tempfile.mkdtemp(prefix=f'.{FOLDER}_', dir=runner.work_dir)
+    checkpoint = {
+        'meta': _checkpoint_meta(runner, pruner),
+        'state_dict': _validated_weights(runner),
+    }
+    summary = channel_summary(pruner, keep, model, metrics)
+    return write_folder(runner.work_dir, runner.cfg, checkpoint, summary)
+
+
+def write_folder(
+    work_dir: str,
+    run_cfg: Config,
+    checkpoint: Mapping[str, Any],
+    summary: Mapping[str, Any],
+) -> str:
+    """Write ``WORK_DIR/pruned/`` from its parts.
+
+    Args:
+        work_dir (str): An existing folder.
+        run_cfg (Config): That the model was built from.
+        checkpoint (Mapping): Content of ``pruned.pth``.
+        summary (Mapping): Content of ``channels.json``.
+
+    Returns:
+        str: Path of the folder.
+    """
+    folder = osp.join(work_dir, FOLDER)
+    parts = tempfile.mkdtemp(prefix=f'.{FOLDER}_', dir=work_dir)
     try:
         os.chmod(parts, 0o755)
-        cfg = without_widening(runner.cfg)
+        cfg = without_widening(run_cfg)
         loader = write_package(cfg, parts)
-        torch.save(
-            {
-                'meta': _checkpoint_meta(runner, pruner),
-                'state_dict': _validated_weights(runner),
-            },
-            osp.join(parts, WEIGHTS),
-        )
-        summary = channel_summary(pruner, keep, model, metrics)
+        torch.save(dict(checkpoint), osp.join(parts, WEIGHTS))
         with open(osp.join(parts, CHANNELS), 'w', encoding='utf-8') as file:
             json.dump(summary, file, indent=2)
         with open(osp.join(parts, CONFIG), 'w', encoding='utf-8') as file:

@@ -27,16 +27,16 @@ from torch.nn import functional as F
 
 sys.path.insert(0, osp.dirname(osp.dirname(osp.abspath(__file__))))
 
-from _common import (
+from _measuring import network_of, to_image
+
+import mmdhp
+from mmdhp.cli.common import (
     add_common_options,
     check_checkpoint,
     check_dataloader,
     clear_errors,
     load_config,
 )
-from _measuring import network_of, to_image
-
-import mmdhp
 from mmdhp.datasets import imresize
 from mmdhp.engine.latency import latencies
 from mmdhp.engine.report import amount

@@ -1,7 +1,7 @@
 """Runs a script of ``tools/``, which a wheel holds under ``mmdhp/.mim``."""
 
+import importlib.util
 import os.path as osp
-import runpy
 import sys
 from collections.abc import Sequence
 
@@ -29,7 +29,7 @@ def find_script(name: str) -> str:
 
 
 def run_script(program: str, name: str, arguments: Sequence[str]) -> int:
-    """Run a script in this process, as ``python`` would.
+    """Run the ``main`` of a script in this process.
 
     Args:
         program (str): What its help calls it.
@@ -40,11 +40,17 @@ def run_script(program: str, name: str, arguments: Sequence[str]) -> int:
         int: Exit status 0; a script that ends otherwise raises SystemExit.
     """
     path = find_script(name)
+    stem = osp.splitext(osp.basename(path))[0]
+    spec = importlib.util.spec_from_file_location(f'mmdhp_{stem}', path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
     saved = sys.argv, sys.path
     sys.argv = [program, *arguments]
-    sys.path = [osp.dirname(path), *sys.path]
+    sys.path = [osp.dirname(path), *sys.path]  # for the files beside it
     try:
-        runpy.run_path(path, run_name='__main__')
+        spec.loader.exec_module(module)
+        module.main()
     finally:
         sys.argv, sys.path = saved
     return 0

@@ -28,6 +28,9 @@ INTERNAL = {
     'evaluation': METHODS,
     'visualization': METHODS,
     'engine': TOP,
+    'apis': TOP | {'engine'},
+    'cli': TOP | {'engine', 'apis', 'report', 'deploy'},
+    '__main__': {'cli'},
 }
 
 # Top folder or file -> third-party packages; what is missing here is free.

@@ -137,9 +137,11 @@ def _batches(args: argparse.Namespace, changes: dict) -> int:
     if args.calibrate is not None:
         return int(args.calibrate)
     loader = cfg.get('train_dataloader')
-    missing = missing_path(loader.get('dataset')) if loader else None
-    if loader and missing is None:
-        return BATCHES
+    missing = None
+    if loader:  # nothing is downloaded for this
+        missing = missing_path({**loader.get('dataset'), 'download': False})
+        if missing is None:
+            return BATCHES
     print(
         'BatchNorm statistics are not estimated anew: '
         f'{f"{missing} is not here" if loader else "no train_dataloader"}. '

@@ -22,6 +22,7 @@ SUMMARIES = {
     'oneshot': 'One-shot: a trained network is cut at once, then fine-tuned',
 }
 NAMES = {'macs': 'MACs', 'params': 'parameters'}
+COLUMNS = 79
 GENERATING = ('dhp', 'lwdna')  # weights are generated, not loaded
 RESTORATION_PENALTY = 0.1  # λ of HSN
 
@@ -179,11 +180,20 @@ def _hook_part(request: Request, facts: BaseFacts) -> list[str]:
         search = f'search=dict({facts.unit}={length})'
         hook = f"dict(type='mmdhp.PruningHook', {search})"
     own = '_base_.custom_hooks + ' if facts.has_hooks else ''
-    parts = [f'{note}custom_hooks = {own}[\n    {hook}\n]\n']
+    hooks = _wrapped(f'custom_hooks = {own}[', hook, ']')
+    parts = [f'{note}{hooks}\n']
     if facts.best is not None:
+        best = f"checkpoint=dict(save_best={facts.best!r}, rule='greater')"
         parts.append(
             '# Keeps the best checkpoint of the search, then of the rest.\n'
-            'default_hooks = dict(\n    checkpoint=dict('
-            f"save_best={facts.best!r}, rule='greater')\n)\n"
+            f'{_wrapped("default_hooks = dict(", best, ")")}\n'
         )
     return parts
+
+
+def _wrapped(head: str, inner: str, tail: str) -> str:
+    """A statement on one line if it fits, on three otherwise."""
+    line = f'{head}{inner}{tail}'
+    if len(line) <= COLUMNS:
+        return line
+    return f'{head}\n    {inner}\n{tail}'

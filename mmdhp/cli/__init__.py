@@ -6,10 +6,12 @@ called, so that the help appears at once.
 """
 
 import argparse
+import contextlib
 import difflib
 import importlib
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NoReturn, Optional
 
 from mmdhp.version import __version__
@@ -67,8 +69,20 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     args = parser.parse_args(given[1:])
     from .common import clear_errors  # imports PyTorch: not for the help
 
-    with clear_errors():
+    with clear_errors(), _broken_pipe():
         return module.run(args) or 0
+    return 0
+
+
+@contextlib.contextmanager
+def _broken_pipe() -> Iterator[None]:
+    """Say nothing where the reader, such as ``head``, has gone."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())  # for the flush at exit
 
 
 def _run_script(command: str, arguments: Sequence[str]) -> int:

@@ -1,14 +1,18 @@
 """``mmdhp config``: what it writes builds, traces, selects and trains."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from mmengine.config import Config
+from test_docs import blocks
 from toy import FINE_TUNE, SHAPE, ToyNet, channels, checkpoint, config, train
 
 from mmdhp.apis.base_facts import metric_name
 from mmdhp.cli import main
 from mmdhp.engine import PruningOptimWrapperConstructor
 
+DOCS = Path(__file__).resolve().parents[2] / 'docs'
 SIZE = ['--input-shape', *map(str, SHAPE)]
 
 
@@ -233,6 +237,9 @@ def test_a_classifier_of_a_library(tmp_path, method):
     assert cfg.optim_wrapper.pruner.input_shape == (3, 32, 32)
     assert cfg.default_hooks.checkpoint.save_best == 'accuracy/top1'
     assert 'custom_imports' not in cfg
+    if method == 'dhp':
+        (shown,) = blocks(DOCS / 'command_line.md', 'python')
+        assert shown == (tmp_path / 'a.py').read_text()
     released = cfg.get('load_from') or ''
     assert released.endswith('.pth') == (method == 'oneshot')
     _, pruner = attached(cfg)

@@ -14,8 +14,9 @@ from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.device import get_device
 from mmengine.runner import find_latest_checkpoint
 
-import mmdhp
 from mmdhp.apis.configs import find_config
+
+from .script import PACKAGE
 
 SAMPLE_CONFIG = 'configs/dhp/srresnet_dhp40_sample.py'
 DELIBERATE = (
@@ -132,7 +133,7 @@ def deliberate(error: BaseException) -> bool:
     frame = traceback.extract_tb(error.__traceback__)[-1]
     if frame.name in ('build_from_cfg', 'build_model_from_cfg'):
         return True
-    own = frame.filename.startswith(osp.dirname(mmdhp.__file__) + osp.sep)
+    own = frame.filename.startswith(PACKAGE + osp.sep)
     return own and (frame.line or '').startswith('raise')
 
 

@@ -227,6 +227,18 @@ def hsn(**changes):
     }
 
 
+def oneshot(**changes):
+    """Changes of a config: trained weights, and a cut without a search."""
+    method = {'type': 'mmdhp.OneShot', 'target': {'macs': 0.5}, **changes}
+    return {
+        'load_from': checkpoint(),
+        'hook': {'search': None},
+        'optim': {
+            'pruner': {'input_shape': SHAPE, 'min_channels': 2, **method}
+        },
+    }
+
+
 @functools.cache
 def checkpoint():
     """Path of a trained network, the same for all tests."""

@@ -19,6 +19,7 @@ from mmengine.registry import MODELS, init_default_scope
 import mmdhp
 from mmdhp.cli.common import check_checkpoint, clear_errors
 from mmdhp.datasets.tracking.annotation_files import list_images
+from mmdhp.engine.checkpoint_file import read_checkpoint
 from mmdhp.models.online_tracking.localization import NOT_FOUND, UNCERTAIN
 from mmdhp.models.online_tracking.track_state import UNREADABLE, check_box
 
@@ -158,7 +159,7 @@ def load_tracker(args: argparse.Namespace) -> Any:
             'no online tracker; use a config such as '
             'configs/tracking/dimp_r50.py.'
         )
-    found = torch.load(args.checkpoint, map_location='cpu', weights_only=False)
+    found = read_checkpoint(args.checkpoint)
     return mmdhp.rebuild(model, found).to(args.device).eval()
 
 

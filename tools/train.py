@@ -12,10 +12,10 @@ from mmdhp.cli.common import (
     check_checkpoint,
     check_dataloader,
     clear_errors,
-    latest_readable,
     load_config,
     prepare_processes,
 )
+from mmdhp.engine.checkpoint_file import resume_point
 
 AMP_TYPES = {
     'OptimWrapper': 'AmpOptimWrapper',
@@ -66,18 +66,28 @@ def apply_options(cfg: Config, args: argparse.Namespace) -> None:
         cfg.auto_scale_lr.enable = True
     if args.resume:
         cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
+        if args.resume != 'auto':
+            cfg.load_from = args.resume
 
 
-def find_checkpoint(cfg: Config) -> None:
-    """Find what to continue from, check that it can be read; in place."""
+def find_checkpoint(cfg: Config, latest: bool) -> None:
+    """Find what to start or continue from, and check it; in place.
+
+    Args:
+        cfg (Config): Its ``resume`` and ``load_from`` say what is wanted.
+        latest (bool): Whether the command line wants the last checkpoint. A
+            run that has not saved any starts as it did the first time.
+    """
+    if latest or (cfg.get('resume') and cfg.get('load_from') is None):
+        with clear_errors():
+            found = resume_point(cfg.work_dir)
+        cfg.resume = found is not None
+        if found is None:
+            print(f'No checkpoint in {cfg.work_dir}: starting anew.')
+        else:
+            cfg.load_from = found
     if cfg.get('load_from') is not None:
         check_checkpoint(cfg.load_from)
-    elif cfg.get('resume'):
-        cfg.load_from = latest_readable(cfg.work_dir)
-        cfg.resume = cfg.load_from is not None
-        if not cfg.resume:
-            print(f'No checkpoint in {cfg.work_dir}: starting anew.')
 
 
 def main() -> None:
@@ -91,7 +101,7 @@ def main() -> None:
     check_dataloader(cfg, 'train_dataloader', 'train')
     if cfg.get('val_cfg') is not None:
         check_dataloader(cfg, 'val_dataloader', 'validate')
-    find_checkpoint(cfg)
+    find_checkpoint(cfg, args.resume == 'auto')
     prepare_processes(cfg)
     with clear_errors():
         if 'runner_type' in cfg:

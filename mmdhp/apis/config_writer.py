@@ -9,9 +9,9 @@ from typing import Optional
 import torch
 from mmengine.config import Config
 
-from mmdhp.engine.arguments import accepted
 from mmdhp.engine.constructor import build_pruner
 from mmdhp.methods import Pruner
+from mmdhp.methods.options import accepted
 from mmdhp.models.model_forward import run_model
 
 from .base_facts import read_facts

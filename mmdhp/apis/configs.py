@@ -13,6 +13,7 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import CheckpointLoader
 from torch import nn
 
+from mmdhp.engine.checkpoint_file import read_checkpoint
 from mmdhp.engine.loader_package import COMPAT
 from mmdhp.registry import SCOPE
 
@@ -137,15 +138,11 @@ def read_weights(path: str) -> Mapping[str, Any]:
         path (str): File or URL.
 
     Raises:
-        ValueError: If it holds no state dict.
+        ValueError: If it cannot be read, or holds no weights.
     """
-    checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
-    if not isinstance(checkpoint, Mapping):
-        raise ValueError(
-            f'{path} holds a {type(checkpoint).__name__}, but a state '
-            'dict, or a dict with one as `state_dict`, is needed.'
-        )
-    return checkpoint
+    if '://' in path:
+        return CheckpointLoader.load_checkpoint(path, map_location='cpu')
+    return read_checkpoint(path)
 
 
 def released_weights(path: str) -> Optional[str]:

@@ -21,6 +21,7 @@ from mmdhp.engine.checks import (
 from mmdhp.engine.export import (
     channel_summary,
     check_exportable,
+    checkpoint_meta,
     without_widening,
     write_folder,
 )
@@ -28,7 +29,6 @@ from mmdhp.engine.report import group_table
 from mmdhp.methods import OneShot
 from mmdhp.models.model_forward import run_model
 from mmdhp.surgery import shrink
-from mmdhp.version import __version__
 
 from .base_facts import DEFAULT_CONSTRUCTOR, fine_tune_rate
 from .configs import build_model, pruner_of, read_config, read_weights
@@ -226,14 +226,8 @@ def _export(
     keep: Tensor,
     weights: Mapping[str, Any],
 ) -> str:
-    meta: dict[str, Any] = {
-        'method': method.name,
-        'mmdhp_version': __version__,
-    }
-    classes = (weights.get('meta') or {}).get('dataset_meta') or {}
-    if classes.get('classes') is not None:
-        names = [str(name) for name in classes['classes']]
-        meta['dataset_meta'] = {'classes': names}
+    known = (weights.get('meta') or {}).get('dataset_meta') or {}
+    meta = checkpoint_meta(method, known)
     state = weights_to_cpu(model.state_dict())
     summary = channel_summary(method, keep, model, {})
     checkpoint = {'meta': meta, 'state_dict': state}

@@ -5,16 +5,15 @@ import contextlib
 import os
 import os.path as osp
 import traceback
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Optional
 
 import torch
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.device import get_device
-from mmengine.runner import find_latest_checkpoint
 
 from mmdhp.apis.configs import find_config
+from mmdhp.engine.checkpoint_file import checkpoints_in, problem_of
 
 from .script import PACKAGE
 
@@ -194,28 +193,6 @@ def _downloads_itself(dataset: Mapping[str, Any]) -> bool:
     return downloadable and dataset.get('download', True)
 
 
-def problem_of(path: str) -> Optional[str]:
-    """Why a checkpoint file cannot be read; None if it can."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            broken = archive.testzip()
-        return None if broken is None else f'its part {broken} is damaged'
-    except zipfile.BadZipFile:
-        with open(path, 'rb') as file:
-            if file.read(2) == b'\x80\x02':  # PyTorch's older format
-                return None
-        return 'it is truncated or no PyTorch checkpoint'
-
-
-def checkpoints_in(folder: str) -> list[str]:
-    """Checkpoints of a folder, newest first."""
-    if not osp.isdir(folder):
-        return []
-    paths = [osp.join(folder, f) for f in os.listdir(folder)]
-    paths = [p for p in paths if p.endswith('.pth') and osp.isfile(p)]
-    return sorted(paths, key=osp.getmtime, reverse=True)
-
-
 def check_checkpoint(path: str) -> None:
     """Stop with a clear message if a checkpoint cannot be read.
 
@@ -235,34 +212,3 @@ def check_checkpoint(path: str) -> None:
             f'error: {path} ({osp.getsize(path)} bytes) cannot be read: '
             f'{problem}.{hint if names else ""}'
         )
-
-
-def latest_readable(work_dir: str) -> Optional[str]:
-    """The checkpoint to continue a run from, wherever it was killed.
-
-    Usually the one that ``last_checkpoint`` names. A run that was killed
-    while it wrote that file, or the checkpoint, goes on from the newest
-    checkpoint that is whole.
-
-    Returns:
-        str | None: None if the run has written no checkpoint.
-    """
-    marked = find_latest_checkpoint(work_dir)
-    found = (
-        [marked, osp.join(work_dir, osp.basename(marked))] if marked else []
-    )
-    found = [path for path in found if osp.isfile(path)]
-    found += checkpoints_in(osp.dirname(marked or '')) if marked else []
-    found += checkpoints_in(work_dir)
-    found = [p for p in found if not osp.basename(p).startswith('best_')]
-    damaged: list[str] = []
-    for path in dict.fromkeys(found):
-        problem = problem_of(path)
-        if problem is None:
-            if damaged:
-                print(f'{"; ".join(damaged)}. Resuming from {path}.')
-            return path
-        damaged.append(f'{path} cannot be read: {problem}')
-    if damaged:
-        raise SystemExit(f'error: {"; ".join(damaged)}.')
-    return None

@@ -13,6 +13,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from mmdhp.methods import Pruner
+from mmdhp.methods.options import accepted, nearest, unknown_keys
 from mmdhp.models.model_forward import run_model
 from mmdhp.registry import (
     OPTIM_WRAPPER_CONSTRUCTORS,
@@ -20,7 +21,12 @@ from mmdhp.registry import (
     PRUNERS,
 )
 
-from .arguments import accepted, unknown_keys
+from .wrapper_config import (
+    changed,
+    check_optimizer,
+    check_paramwise,
+    check_wrapper,
+)
 
 # search-stage wrapper → what it stands in for
 PLAIN_TYPES = {
@@ -52,18 +58,16 @@ class PruningOptimWrapperConstructor:
         self, optim_wrapper_cfg: dict, paramwise_cfg: Optional[dict] = None
     ) -> None:
         cfg = copy.deepcopy(dict(optim_wrapper_cfg))
-        if 'pruner' not in cfg:
-            raise KeyError(
-                'optim_wrapper has no `pruner`. Add, for example, pruner='
-                "dict(type='mmdhp.DHP', target=dict(macs=0.5), "
-                'input_shape=(3, 224, 224)).'
-            )
+        self.type = _search_type(cfg.get('type', 'mmdhp.PruningOptimWrapper'))
+        check_wrapper(cfg, amp='Amp' in self.type)
         self.pruner_cfg = cfg.pop('pruner')
         self.search_optimizer = cfg.pop('search_optimizer', None)
         self.base_constructor = cfg.pop('base_constructor', None)
         self.paramwise_cfg = paramwise_cfg
-        self.type = _search_type(cfg.pop('type', 'mmdhp.PruningOptimWrapper'))
-        self.base = {'type': PLAIN_TYPES[self.type], **cfg}
+        self.base = {**cfg, 'type': PLAIN_TYPES[self.type]}
+        check_paramwise(
+            paramwise_cfg, cfg['optimizer'], self.base_constructor is None
+        )
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """Build the wrapper of the search stage.
@@ -125,7 +129,9 @@ class PruningOptimWrapperConstructor:
     def _search_cfg(self, pruner: Pruner) -> dict:
         optimizer = dict(self.base['optimizer'])
         for change in (pruner.search_optimizer, self.search_optimizer):
-            optimizer = _changed(optimizer, change or {})
+            optimizer = changed(optimizer, change)
+        if self.search_optimizer:
+            check_optimizer('search_optimizer', optimizer)
         if self.type == 'mmdhp.PruningOptimWrapper':
             optimizer.update(_fused(optimizer))
         return {'type': 'OptimWrapper', 'optimizer': optimizer}
@@ -136,45 +142,51 @@ def build_pruner(cfg: dict) -> Pruner:
 
     Raises:
         KeyError: If there is no such method.
-        TypeError: If the method does not take a key of the config.
+        TypeError: If the method does not take a key of the config, or one
+            that it needs is missing.
     """
-    kind = cfg.get('type')
+    kind: Any = cfg.get('type')
     if isinstance(kind, str):
-        name = kind.rpartition('.')[2]
-        with PRUNERS.switch_scope_and_registry('mmdhp') as registry:
-            registry.import_from_location()
-            known = {f'mmdhp.{key}' for key in registry.module_dict}
-            if f'mmdhp.{name}' not in known:
-                raise KeyError(
-                    unknown_keys('optim_wrapper.pruner.type', [kind], known)
-                )
-            kind = registry.get(name)
-    problem = unknown_keys(
-        f'optim_wrapper.pruner ({getattr(kind, "__name__", kind)})',
-        set(cfg) - {'type', '_scope_'},
-        accepted(kind) if isinstance(kind, type) else list(cfg),
-    )
+        kind = _method(kind)
+    given = set(cfg) - {'type', '_scope_'}
+    subject = f'optim_wrapper.pruner ({getattr(kind, "__name__", kind)})'
+    problem = unknown_keys(subject, sorted(map(str, given)), accepted(kind))
+    missing = [
+        name for name in ('target', 'input_shape') if cfg.get(name) is None
+    ]
+    if not problem and missing:
+        problem = (
+            f'{subject} needs {" and ".join(missing)}, for example '
+            'target=dict(macs=0.5), input_shape=(3, 224, 224).'
+        )
     if problem:
         raise TypeError(problem)
     return PRUNERS.build(cfg)
 
 
+def _method(kind: str) -> Any:
+    """The class of a method's name."""
+    name = kind.rpartition('.')[2]
+    with PRUNERS.switch_scope_and_registry('mmdhp') as registry:
+        registry.import_from_location()
+        known = {f'mmdhp.{key}' for key in registry.module_dict}
+        if f'mmdhp.{name}' not in known:
+            raise KeyError(
+                unknown_keys('optim_wrapper.pruner.type', [kind], known)
+            )
+        return registry.get(name)
+
+
 def _search_type(kind: Any) -> str:
     name = getattr(kind, '__name__', kind)
+    names = [*PLAIN_TYPES, *PLAIN_TYPES.values()]
     for search, plain in PLAIN_TYPES.items():
         if name in (search, plain, search.partition('.')[2]):
             return search
     raise KeyError(
         f'optim_wrapper type {name!r} cannot search; use one of '
-        f'{", ".join(PLAIN_TYPES)}.'
+        f'{", ".join(PLAIN_TYPES)}.{nearest(name, names)}'
     )
-
-
-def _changed(optimizer: dict, change: dict) -> dict:
-    """Update an optimizer's config; another type replaces it."""
-    if change.get('type', optimizer['type']) != optimizer['type']:
-        return dict(change)
-    return {**optimizer, **change}
 
 
 def _fused(optimizer: dict) -> dict:

@@ -13,13 +13,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.hooks import RemovableHandle
 
+from mmdhp.methods.options import (
+    accepted,
+    check_choices,
+    check_dict,
+    check_number,
+    unknown_keys,
+)
 from mmdhp.registry import HOOKS
 
-from .arguments import unknown_keys
+from .checkpoint_file import read_checkpoint
 from .pruning_hook import PruningHook
 from .transition import unwrapped
 
 STAGES = ('fine_tune', 'all')
+_TINY = 1e-6
 
 
 def kl_divergence(student: Tensor, teacher: Tensor, heat: float) -> Tensor:
@@ -79,6 +87,7 @@ class DistillationHook(Hook):
         stage (str): ``'fine_tune'``: behind the pruning; ``'all'``: in the
             search, too. Without a :class:`PruningHook` it is always on.
             Defaults to ``'fine_tune'``.
+        **unknown: Refused, with the name of the nearest argument.
     """
 
     priority = 'NORMAL'
@@ -92,31 +101,24 @@ class DistillationHook(Hook):
         temperature: float = 4.0,
         weight: float = 0.4,
         stage: str = 'fine_tune',
+        **unknown: Any,
     ) -> None:
         problem = unknown_keys(
-            'DistillationHook: teacher', teacher, ('config', 'checkpoint')
+            'DistillationHook', unknown, accepted(type(self))
         )
-        if problem or not {'config', 'checkpoint'} <= teacher.keys():
-            raise TypeError(
-                problem
-                or f'DistillationHook: teacher is {teacher}, but it '
-                "needs 'config' and 'checkpoint'."
-            )
-        for name, value, known in (
-            ('criterion', criterion, tuple(CRITERIA)),
-            ('stage', stage, STAGES),
-        ):
-            if value not in known:
-                raise ValueError(
-                    f'DistillationHook: {name} is {value!r}; there are '
-                    f'{known}.'
-                )
-        if not 0 < weight <= 1 or not temperature > 0:
-            raise ValueError(
-                f'DistillationHook: weight is {weight} and temperature '
-                f'{temperature}, but a weight in (0, 1] and a temperature '
-                'above 0 are needed.'
-            )
+        if problem:
+            raise TypeError(problem)
+        _check_teacher(teacher)
+        _check_name('module', module)
+        if teacher_module is not None:
+            _check_name('teacher_module', teacher_module)
+        check_choices(
+            {'criterion': criterion, 'stage': stage},
+            {'criterion': tuple(CRITERIA), 'stage': STAGES},
+            'DistillationHook: ',
+        )
+        check_number('DistillationHook: weight', weight, _TINY, 1)
+        check_number('DistillationHook: temperature', temperature, _TINY)
         self.teacher_cfg = dict(teacher)
         self.module = module
         self.teacher_module = teacher_module or module
@@ -210,6 +212,31 @@ class DistillationHook(Hook):
         }
 
 
+def _check_teacher(teacher: Any) -> None:
+    example = "dict(config='teacher.py', checkpoint='teacher.pth')"
+    check_dict('DistillationHook: teacher', teacher, example)
+    needed = ('config', 'checkpoint')
+    problem = unknown_keys('DistillationHook: teacher', teacher, needed)
+    if problem:
+        raise TypeError(problem)
+    config, checkpoint = (teacher.get(key) for key in needed)
+    if not isinstance(config, dict):
+        _check_name('teacher.config', config)
+    elif not isinstance(config.get('model'), dict):
+        raise TypeError(
+            'DistillationHook: teacher.config is a dict without `model`, the '
+            'config of the network.'
+        )
+    _check_name('teacher.checkpoint', checkpoint)
+
+
+def _check_name(name: str, value: Any) -> None:
+    if not isinstance(value, str) or not value:
+        raise TypeError(
+            f'DistillationHook: {name} is {value!r}, but a text is needed.'
+        )
+
+
 def _tensor(output: Any) -> Tensor:
     return output[-1] if isinstance(output, (tuple, list)) else output
 
@@ -235,13 +262,17 @@ def build_teacher(config: Any, checkpoint: str) -> nn.Module:
 
     Raises:
         FileNotFoundError: If the checkpoint does not exist.
+        ValueError: If it cannot be read.
         RuntimeError: If it does not fit.
     """
-    if '://' not in checkpoint and not osp.isfile(checkpoint):
-        raise FileNotFoundError(
-            f'DistillationHook: the checkpoint of the teacher, {checkpoint}, '
-            'does not exist. Train the teacher first, or correct the path.'
-        )
+    if '://' not in checkpoint:
+        if not osp.exists(checkpoint):
+            raise FileNotFoundError(
+                'DistillationHook: the checkpoint of the teacher, '
+                f'{checkpoint}, does not exist. Train the teacher first, or '
+                'correct the path.'
+            )
+        read_checkpoint(checkpoint)
     cfg = Config(config) if isinstance(config, dict) else None
     cfg = cfg or Config.fromfile(config)
     scope = cfg.get('default_scope') or 'mmengine'

@@ -99,6 +99,7 @@ def write_folder(
         str: Path of the folder.
     """
     folder = osp.join(work_dir, FOLDER)
+    remove_leftovers(work_dir)
     parts = tempfile.mkdtemp(prefix=f'.{FOLDER}_', dir=work_dir)
     try:
         os.chmod(parts, 0o755)
@@ -109,12 +110,45 @@ def write_folder(
             json.dump(summary, file, indent=2)
         with open(osp.join(parts, CONFIG), 'w', encoding='utf-8') as file:
             file.write(config_text(cfg, loader))
-        if osp.isdir(folder):
-            shutil.rmtree(folder)
-        os.replace(parts, folder)
+        replace_folder(parts, folder)
     finally:
         shutil.rmtree(parts, ignore_errors=True)
     return folder
+
+
+def replace_folder(new: str, folder: str) -> None:
+    """Put a folder in the place of another one, which stays if that fails.
+
+    Args:
+        new (str): Complete; on the same file system.
+        folder (str): It may exist.
+    """
+    old = f'{new}_old'
+    if osp.isdir(folder):
+        os.rename(folder, old)
+    try:
+        os.rename(new, folder)
+    except OSError:
+        if osp.isdir(old):
+            os.rename(old, folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def remove_leftovers(work_dir: str) -> None:
+    """Remove what exports have left that were killed.
+
+    If one was killed between taking the old folder away and putting the new
+    one there, the old one comes back.
+    """
+    folder = osp.join(work_dir, FOLDER)
+    for name in sorted(os.listdir(work_dir), reverse=True):
+        path = osp.join(work_dir, name)
+        if name.startswith(f'.{FOLDER}_') and osp.isdir(path):
+            if name.endswith('_old') and not osp.exists(folder):
+                os.rename(path, folder)
+            else:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _validated_weights(runner: Runner) -> dict[str, Tensor]:
@@ -128,11 +162,24 @@ def _validated_weights(runner: Runner) -> dict[str, Tensor]:
 
 def _checkpoint_meta(runner: Runner, pruner: Pruner) -> dict[str, Any]:
     dataset = runner.train_dataloader.dataset
+    return checkpoint_meta(pruner, getattr(dataset, 'metainfo', None) or {})
+
+
+def checkpoint_meta(
+    pruner: Pruner, metainfo: Mapping[str, Any]
+) -> dict[str, Any]:
+    """``meta`` of ``pruned.pth``.
+
+    Args:
+        pruner (Pruner): The method that pruned.
+        metainfo (Mapping): Of the training data; its classes are kept.
+    """
     meta: dict[str, Any] = {
+        'format_version': resizing.FORMAT_VERSION,
         'method': pruner.name,
         'mmdhp_version': __version__,
     }
-    classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
+    classes = metainfo.get('classes')
     if classes is not None:
         meta['dataset_meta'] = {'classes': [str(name) for name in classes]}
     return meta
@@ -162,6 +209,7 @@ def channel_summary(
         }
 
     summary: dict[str, Any] = {
+        'format_version': resizing.FORMAT_VERSION,
         'method': pruner.name,
         'target': {pruner.target.quantity: pruner.target.ratio},
         'macs': compare(

@@ -9,25 +9,38 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor
 
+from mmdhp.methods.options import (
+    accepted,
+    check_choices,
+    check_flag,
+    check_int,
+    unknown_keys,
+)
 from mmdhp.registry import HOOKS
 
-from .arguments import accepted, unknown_keys
 from .calibration import recalibrate, show_gradients
+from .checkpoint_file import check_start
 from .checks import (
     check_exact,
     check_ranks_agree,
     check_trained,
     check_weights_named,
 )
+from .compilation import compile_again, step_eagerly
 from .export import check_exportable, export
 from .optim_wrapper import PruningAmpOptimWrapper, PruningOptimWrapper
 from .random_state import rng_state
 from .report import announcement, group_table
 from .resumable_hook import ResumableHook
-from .saving import save_transition
+from .saving import (
+    protect_checkpoints,
+    release_replaced,
+    save_transition,
+)
 from .search_data import SearchData
 from .stage import (
     by_epoch,
+    check_search,
     loop_length,
     position,
     rehearse,
@@ -38,13 +51,6 @@ from .stage import (
 from .transition import cut, unwrapped
 
 OPTIMIZER_STATES = ('new', 'sliced')
-SEARCH_KEYS = (
-    'max_epochs',
-    'max_iters',
-    'param_scheduler',
-    'samples',
-    'dataloader',
-)
 
 
 @HOOKS.register_module()
@@ -89,22 +95,19 @@ class PruningHook(ResumableHook):
         **unknown: Any,
     ) -> None:
         super().__init__()
-        self.search = dict(search or {})
-        problem = unknown_keys(
-            'PruningHook', unknown, accepted(type(self))
-        ) or unknown_keys('PruningHook: search', self.search, SEARCH_KEYS)
+        problem = unknown_keys('PruningHook', unknown, accepted(type(self)))
         if problem:
             raise TypeError(problem)
-        if not isinstance(interval, int) or interval < 1:
-            raise ValueError(
-                f'PruningHook: interval is {interval!r}, but a number of '
-                'iterations of at least 1 is needed.'
-            )
-        if optimizer_state not in OPTIMIZER_STATES:
-            raise ValueError(
-                f'PruningHook: optimizer_state is {optimizer_state!r}; there '
-                f'are {OPTIMIZER_STATES}.'
-            )
+        self.search = check_search(search)
+        check_int('PruningHook: interval', interval, 1)
+        check_choices(
+            {'optimizer_state': optimizer_state},
+            {'optimizer_state': OPTIMIZER_STATES},
+            'PruningHook: ',
+        )
+        check_int('PruningHook: recalibrate', recalibrate, 0)
+        check_flag('PruningHook: verify', verify)
+        check_flag('PruningHook: export', export)
         self.interval = interval
         self.optimizer_state = optimizer_state
         self.recalibrate = recalibrate
@@ -119,6 +122,7 @@ class PruningHook(ResumableHook):
             TypeError: If the optimizer wrapper is not one that searches.
             ValueError: If the fine-tune schedulers are not known as a config.
         """
+        check_start(runner)
         wrapper = runner.optim_wrapper
         if not isinstance(wrapper, OptimWrapper) or hasattr(self, 'pruner'):
             return  # testing, perhaps behind the training
@@ -151,8 +155,10 @@ class PruningHook(ResumableHook):
         self.pruner = wrapper.pruner
         if self.pruner.keeps_weights:
             check_weights_named(runner, self.pruner.name)
+        protect_checkpoints(runner)
         self._build_fine_tune = wrapper.build_fine_tune
         wrapper.has_hook = True
+        step_eagerly(runner, wrapper)
         self.data = SearchData(runner, self.search)
         self.data.begin(runner)
         wrapper.reset_settings()  # the Runner's schedulers have started
@@ -177,6 +183,7 @@ class PruningHook(ResumableHook):
             dist.broadcast(value)
         if not self.pruner.trains_model:
             runner.model = unwrapped(runner)  # DDP would wait for gradients
+            compile_again(runner)
         self.pruner.enter(unwrapped(runner))
         self._rehearse(runner)
         self._plan(runner, runner.iter)
@@ -274,6 +281,7 @@ class PruningHook(ResumableHook):
         self, runner: Runner, batch_idx: int, data_batch: Any = None
     ) -> None:
         """Transition between two iterations."""
+        release_replaced(runner)
         if self.state != 'search':
             return
         if not by_epoch(runner) and self.due:
@@ -295,6 +303,7 @@ class PruningHook(ResumableHook):
             )
             proof = f' Masked against shrunk output: {difference:.1e}.'
         self.restructure(runner, keep, position(runner))
+        compile_again(runner)
         runner.optim_wrapper.initialize_count_status(
             runner.model, runner.iter, runner.train_loop.max_iters
         )
@@ -342,6 +351,7 @@ class PruningHook(ResumableHook):
 
     def after_train(self, runner: Runner) -> None:
         """Export."""
+        release_replaced(runner)
         if self.keep is None:
             self.pruner.leave(unwrapped(runner))
             print_log(

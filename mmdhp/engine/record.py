@@ -7,7 +7,13 @@ from mmdhp.methods import Pruner
 
 KEY = 'mmdhp'
 FORMAT_VERSION = 1
-STATES = ('search', 'fine_tune')
+OLDEST_VERSION = 1  # that is still read
+# What a record holds in every state.
+CONTENT = {
+    'search': ('method', 'groups', 'rng', 'search', 'due'),
+    'fine_tune': ('method', 'groups', 'rng', 'keep', 'start'),
+}
+STATES = tuple(CONTENT)
 
 
 def read_record(checkpoint: dict) -> dict[str, Any]:
@@ -15,7 +21,8 @@ def read_record(checkpoint: dict) -> dict[str, Any]:
 
     Raises:
         KeyError: If the checkpoint was not written by a pruning run.
-        ValueError: If its format is newer, or the record is damaged.
+        ValueError: If its format is newer or too old, or the record is
+            damaged.
     """
     if KEY not in checkpoint:
         raise KeyError(
@@ -24,17 +31,44 @@ def read_record(checkpoint: dict) -> dict[str, Any]:
             'weights with `load_from`, without --resume.'
         )
     record = checkpoint[KEY]
-    if not isinstance(record, dict) or record.get('state') not in STATES:
+    if isinstance(record, dict):
+        _check_version(record.get('format_version', 0))
+    problem = _damage(record)
+    if problem:
         raise ValueError(
-            f'The {KEY!r} entry of the checkpoint is damaged: its state is '
-            f'none of {STATES}. Resume from an earlier checkpoint.'
-        )
-    if record.get('format_version', 0) > FORMAT_VERSION:
-        raise ValueError(
-            f'The checkpoint has format {record["format_version"]}, but this '
-            f'mmdhp reads up to {FORMAT_VERSION}. Update mmdhp.'
+            f'The {KEY!r} entry of the checkpoint is damaged: {problem}. '
+            'Resume from an earlier checkpoint.'
         )
     return record
+
+
+def _check_version(version: Any) -> None:
+    number = isinstance(version, int) and version is not True
+    if number and version > FORMAT_VERSION:
+        raise ValueError(
+            f'The checkpoint has format {version}, but this mmdhp reads up to '
+            f'{FORMAT_VERSION}. Update mmdhp.'
+        )
+    if number and version < OLDEST_VERSION:
+        raise ValueError(
+            f'The checkpoint has format {version}, of an older mmdhp; this '
+            f'one reads {OLDEST_VERSION} to {FORMAT_VERSION}. Resume with the '
+            'mmdhp that wrote it, or start from its weights with `load_from`, '
+            'without --resume.'
+        )
+
+
+def _damage(record: Any) -> str:
+    """What is wrong with a record; empty if nothing is."""
+    if not isinstance(record, dict):
+        return f'it is a {type(record).__name__}, not a dict'
+    version, state = record.get('format_version'), record.get('state')
+    if not isinstance(version, int):
+        return f'its format is {version!r}, not a number'
+    if state not in STATES:
+        return f'its state is {state!r}, none of {STATES}'
+    missing = [key for key in CONTENT[state] if key not in record]
+    return f'it lacks {", ".join(missing)}' if missing else ''
 
 
 def make_record(pruner: Pruner, state: str) -> dict[str, Any]:

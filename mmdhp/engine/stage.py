@@ -9,6 +9,16 @@ import torch
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
+from mmdhp.methods.options import check_dict, check_int, unknown_keys
+
+SEARCH_KEYS = (
+    'max_epochs',
+    'max_iters',
+    'param_scheduler',
+    'samples',
+    'dataloader',
+)
+
 
 def by_epoch(runner: Runner) -> bool:
     """Whether the train loop counts epochs."""
@@ -110,6 +120,52 @@ def rehearse(
     return rates
 
 
+def check_search(search: Any) -> dict:
+    """Refuse keys and values of a search that cannot work.
+
+    Args:
+        search (Any): The hook's argument, a dict or None.
+
+    Returns:
+        dict: A copy.
+
+    Raises:
+        TypeError: If it is no dict, has an unknown key, or a value is of the
+            wrong type.
+        ValueError: If a number is out of range, or two keys contradict.
+    """
+    if search is None:
+        return {}
+    subject = 'PruningHook: search'
+    check_dict(subject, search, 'dict(max_epochs=5)')
+    problem = unknown_keys(subject, search, SEARCH_KEYS)
+    if problem:
+        raise TypeError(problem)
+    for key in ('max_epochs', 'max_iters', 'samples'):
+        if key in search and (key != 'samples' or search[key] is not None):
+            check_int(f'{subject} {key}', search[key], 1)
+    if {'max_epochs', 'max_iters'} <= search.keys():
+        raise ValueError(
+            f'{subject} has max_epochs={search["max_epochs"]} and max_iters='
+            f'{search["max_iters"]}; give the one that the train loop counts.'
+        )
+    if search.get('dataloader') is not None:
+        example = 'dict(batch_size=32)'
+        check_dict(f'{subject} dataloader', search['dataloader'], example)
+    schedulers = search.get('param_scheduler') or []
+    if not isinstance(schedulers, (list, tuple)):
+        schedulers = [schedulers]
+    for scheduler in schedulers:
+        example = "dict(type='CosineAnnealingLR', by_epoch=True)"
+        check_dict(f'{subject} param_scheduler', scheduler, example)
+        if not scheduler.get('type'):
+            raise KeyError(
+                f'{subject} param_scheduler is {dict(scheduler)}, without a '
+                f'`type`; give one, as in {example}.'
+            )
+    return dict(search)
+
+
 def search_length(
     runner: Runner, search: dict, fine_tune: int, fraction: float
 ) -> int:
@@ -123,8 +179,8 @@ def search_length(
             is no search.
 
     Raises:
-        ValueError: If it is given in the other unit, is no number above 0, or
-            is given to a method without a search.
+        ValueError: If it is given in the other unit, or to a method without
+            a search.
     """
     right, wrong = 'max_epochs', 'max_iters'
     if not by_epoch(runner):
@@ -142,10 +198,4 @@ def search_length(
             f'{type(runner.train_loop).__name__} counts {unit(runner)}; give '
             f'search=dict({right}=...).'
         )
-    length = search.get(right, max(int(fine_tune * fraction), 1))
-    if isinstance(length, bool) or not isinstance(length, int) or length < 1:
-        raise ValueError(
-            f'PruningHook: search {right} is {length!r}, but a whole number '
-            'of at least 1 is needed.'
-        )
-    return length
+    return search.get(right, max(int(fine_tune * fraction), 1))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mmdhp.graph import ChannelGraph
 from mmdhp.methods import Pruner
-from mmdhp.surgery import shrink, take
+from mmdhp.surgery import plain_forwards, shrink, take
 
 
 def unwrapped(runner: Runner) -> nn.Module:
@@ -84,7 +84,8 @@ def reset_hooks(runner: Runner) -> None:
     """Let hooks forget the search model: EMA copy, best score, patience."""
     for hook in runner.hooks:
         if isinstance(hook, EMAHook):
-            hook.before_run(runner)
+            with plain_forwards(unwrapped(runner)):
+                hook.before_run(runner)
         elif isinstance(hook, CheckpointHook):
             for key in list(runner.message_hub.runtime_info):
                 if key.startswith('best_'):

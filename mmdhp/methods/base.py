@@ -11,9 +11,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mmdhp.graph import ChannelGraph, GraphError, trace
+from mmdhp.graph.cost import KINDS
 from mmdhp.surgery import baseline_of
 
 from .limits import Limits
+from .options import check_int, check_name_lists, check_names, check_shape
 from .selection import Target, select
 
 
@@ -106,20 +108,16 @@ class Pruner(ABC):
         kinds: Sequence[str] = ('weight',),
     ) -> None:
         self.target = Target.parse(target)
-        self.input_shape = tuple(input_shape)
+        self.input_shape = check_shape('input_shape', input_shape)
         self.limits = Limits(
             min_channels, {} if floors is None else floors, max_ratio
         )
+        check_int('divisor', divisor, 1)
         self.divisor = divisor
-        self.exclude = tuple(exclude)
-        self.groups = tuple(tuple(patterns) for patterns in groups)
-        self.safe_norms = tuple(safe_norms)
-        self.kinds = tuple(kinds)
-        valid = isinstance(divisor, int) and not isinstance(divisor, bool)
-        if not valid or divisor < 1:
-            raise ValueError(
-                f'divisor is {divisor!r}, but an int of at least 1 is needed.'
-            )
+        self.exclude = check_names('exclude', exclude)
+        self.groups = check_name_lists('groups', groups)
+        self.safe_norms = check_names('safe_norms', safe_norms)
+        self.kinds = check_names('kinds', kinds, KINDS)
         self.graph: ChannelGraph
         self.baseline: ChannelGraph  # of what the target is a fraction
         self.floors: Tensor
@@ -363,6 +361,13 @@ class Pruner(ABC):
                 f'The checkpoint was written by {state.get("method")!r}, but '
                 f'the config names {self.name!r}; resume with the method that '
                 'started the run.'
+            )
+        missing = sorted(self.state_dict().keys() - state.keys())
+        if missing:
+            raise ValueError(
+                f'The search state lacks {", ".join(missing)}: it is damaged, '
+                f'or of another version of {self.name}. Resume from another '
+                'checkpoint, or start the search again.'
             )
         own = {k: v.shape for k, v in self.program.state_dict().items()}
         found = {k: v.shape for k, v in state['program'].items()}

@@ -11,13 +11,14 @@ from torch import Tensor
 from mmdhp.registry import PRUNERS
 
 from .base import Progress
-from .latent import LatentPruner, check_numbers
+from .latent import LatentPruner
+from .options import check_number
 from .selection import check_finite, threshold_mask
 
 _BISECTIONS = 30
 _SHARE = 0.8  # of a search, after which the target is to be reached
 _SHORTEST = 0.05  # of a search, in which it is when that is over
-_LEAST_MOVED = 0.1  # share of a plan that counts as moved
+_TRUST = 0.5  # of the newest estimate of what resists, against older ones
 
 
 @PRUNERS.register_module()
@@ -39,7 +40,7 @@ class DHP(LatentPruner):
             that the proximal operator alone reaches the target after 80 % of
             the sum of the search's learning rates. Gradients resist: it is
             chosen again whenever the search is looked at, from what is left
-            and from how much of the last plan has come true.
+            and from what resisted so far.
         stop_limit (float): Defaults to 0.02.
         **kwargs: See :class:`LatentPruner` and :class:`Pruner`.
     """
@@ -53,11 +54,12 @@ class DHP(LatentPruner):
         **kwargs: Any,
     ) -> None:
         super().__init__(target, input_shape, **kwargs)
-        check_numbers(stop_limit=stop_limit)
+        check_number('stop_limit', stop_limit, 0)
         self.stop_limit = stop_limit
         self.planned = self.regularization is None
         self._whole: Optional[float] = None  # sum of the learning rates
         self._planned_at: Optional[tuple[float, float]] = None
+        self._resistance = 0.0
 
     def plan(self, steps: int, lr: float) -> None:
         """Choose λ from what is left of the search, if none was given."""
@@ -67,24 +69,29 @@ class DHP(LatentPruner):
         if not self.planned or not self._whole:
             return
         distance = self._distance()
-        share = self._share_moved(distance, left)
+        self._resistance = self._resisted(distance, left)
         rates = left - (1 - _SHARE) * self._whole
         rates = max(rates, _SHORTEST * self._whole)
-        self.regularization = distance / rates / share
+        planned = distance / rates + self._resistance
+        # Never less: latents that have reached 0 would be pulled back.
+        self.regularization = max(planned, self.regularization or 0.0)
         self._planned_at = (distance, left)
 
-    def _share_moved(self, distance: float, left: float) -> float:
-        """How much of what the last plan meant to move has moved.
+    def _resisted(self, distance: float, left: float) -> float:
+        """The part of λ that gradients have made up for, smoothed.
 
-        Gradients resist, and the more so the longer the search lasts.
+        The proximal operator moves latents by λ per unit of learning rate;
+        what they have not moved, gradients have moved back. A plan that left
+        this out would find the search where it was, then overshoot.
         """
         if self._planned_at is None:
-            return 1.0
+            return 0.0
         before, rates = self._planned_at
-        meant = (self.regularization or 0.0) * (rates - left)
-        if meant <= 0:
-            return 1.0
-        return min(max((before - distance) / meant, _LEAST_MOVED), 1.0)
+        if rates <= left:
+            return self._resistance
+        moved = (before - distance) / (rates - left)
+        newest = max((self.regularization or 0.0) - moved, 0.0)
+        return self._resistance + _TRUST * (newest - self._resistance)
 
     def _distance(self) -> float:
         """Smallest sum of steps ``λ·μ`` that alone reaches the target."""
@@ -122,6 +129,7 @@ class DHP(LatentPruner):
             'regularization': self.regularization,
             'whole': self._whole,
             'planned_at': self._planned_at,
+            'resistance': self._resistance,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -130,3 +138,4 @@ class DHP(LatentPruner):
         self.regularization = state['regularization']
         self._whole = state['whole']
         self._planned_at = state['planned_at']
+        self._resistance = state['resistance']

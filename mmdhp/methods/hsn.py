@@ -156,9 +156,9 @@ class HSN(Pruner):
         check_number('regularization', self.regularization, 0)
         check_number('scaling_lr', self.scaling_lr, 0)
         check_number('temperature', self.temperature, 1e-6)
-        check_number('offset', self.offset, float('-inf'))
+        check_number('offset', self.offset)
         if self.epsilon != 'raw':
-            check_number('epsilon', self.epsilon, 1e-300)
+            check_number("epsilon (or 'raw')", self.epsilon, 1e-300)
         if self.scaling_bounds is not None:
             check_bounds('scaling_bounds', self.scaling_bounds, 1.0)
         if self.scope == 'gated' and self.target.quantity != 'macs':

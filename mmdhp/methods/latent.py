@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from mmdhp.programs import HyperNetwork, generated_weights
 
 from .base import Pruner
+from .options import check_choices, check_int, check_number
 
 REGULARIZERS = ('l1', 'l2')
 
@@ -52,22 +53,20 @@ class LatentPruner(Pruner):
         **kwargs: Any,
     ) -> None:
         super().__init__(target, input_shape, **kwargs)
-        if regularizer not in REGULARIZERS:
-            raise ValueError(
-                f'regularizer is {regularizer!r}; there are {REGULARIZERS}.'
-            )
-        check_numbers(
-            regularization=regularization or 0.0, threshold=threshold
+        check_choices(
+            {'regularizer': regularizer}, {'regularizer': REGULARIZERS}
         )
-        if embedding_dim < 1:
-            raise ValueError(f'embedding_dim is {embedding_dim}, below 1.')
+        if regularization is not None:
+            check_number('regularization', regularization, 0)
+        check_number('threshold', threshold, 0)
+        check_int('embedding_dim', embedding_dim, 1)
         self.regularization = regularization
         self.regularizer = regularizer
         self.threshold = threshold
         self.embedding_dim = embedding_dim
         if weight_lr is None:
             weight_lr = 1 / (1 + embedding_dim)
-        check_numbers(weight_lr=weight_lr)
+        check_number('weight_lr', weight_lr, 0)
         self.weight_lr = weight_lr
 
     def blind_groups(self, model: nn.Module) -> list[str]:
@@ -137,16 +136,3 @@ class LatentPruner(Pruner):
         norm = square.index_add(0, self._group, latent**2).sqrt()
         scale = 1 - step / norm.clamp(min=step)
         return latent * scale[self._group]
-
-
-def check_numbers(**numbers: float) -> None:
-    """Refuse numbers that are negative, infinite or NaN.
-
-    Raises:
-        ValueError: Naming the first.
-    """
-    for key, value in numbers.items():
-        if not 0 <= value < float('inf'):
-            raise ValueError(
-                f'{key} is {value}, but a number of at least 0 is needed.'
-            )

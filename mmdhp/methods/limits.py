@@ -12,6 +12,8 @@ from torch.nn.modules.conv import _ConvNd
 
 from mmdhp.graph import ChannelGraph
 
+from .options import is_int, is_number
+
 _ROUNDING = 1e-6  # 0.29 of 100 channels is 29, though 0.29 * 100 is less
 
 
@@ -30,11 +32,17 @@ class Limits:
         max_ratio (float | Mapping[str, float]): Largest fraction of a group
             that may go, in (0, 1], or name pattern → fraction; later patterns
             win. Whatever keeps more counts. Defaults to 1.0.
+
+    Raises:
+        ValueError: If values are out of range; lists all of them.
     """
 
     min_channels: Union[int, float] = 4
     floors: Mapping[str, Union[int, float]] = field(default_factory=dict)
     max_ratio: Union[float, Mapping[str, float]] = 1.0
+
+    def __post_init__(self) -> None:
+        self._check_values()
 
     def resolve(self, model: nn.Module, graph: ChannelGraph) -> Tensor:
         """Units that every group keeps at least, shape ``(groups, )``.
@@ -44,11 +52,9 @@ class Limits:
             graph (ChannelGraph): Its graph.
 
         Raises:
-            ValueError: If values are out of range; lists all of them.
             KeyError: If patterns match no prunable group; lists all of them,
                 with the nearest names, or why those channels stay.
         """
-        self._check_values()
         names = names_of_groups(model, graph)
         self._check_patterns(graph, names)
         floors = [
@@ -84,10 +90,10 @@ class Limits:
 
     def _check_values(self) -> None:
         problems = []
-        if not _is_floor(self.min_channels):
+        if not is_floor(self.min_channels):
             problems.append(f'min_channels is {self.min_channels!r}')
         if isinstance(self.floors, Mapping):
-            problems += _misfits('floors', self.floors, _is_floor)
+            problems += _misfits('floors', self.floors, is_floor)
         else:
             problems.append(f'floors is {self.floors!r}')
         if isinstance(self.max_ratio, Mapping):
@@ -178,15 +184,13 @@ def _channels(value: Union[int, float], size: int) -> int:
     return min(value, size)
 
 
-def _is_floor(value: Any) -> bool:
-    if isinstance(value, float):
-        return 0 < value < 1
-    return isinstance(value, int) and value is not True and value >= 1
+def is_floor(value: Any) -> bool:
+    """Whether something is a number of channels or a fraction of a group."""
+    return is_int(value, 1) or (isinstance(value, float) and 0 < value < 1)
 
 
 def _is_ratio(value: Any) -> bool:
-    number = isinstance(value, (int, float)) and value is not True
-    return number and 0 < value <= 1
+    return is_number(value) and 0 < value <= 1
 
 
 def _misfits(

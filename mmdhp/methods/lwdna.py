@@ -16,11 +16,14 @@ from mmdhp.registry import PRUNERS
 from mmdhp.surgery import Initialiser, baseline_of, seed_of
 
 from .latent import LatentPruner
-from .limits import Limits
+from .limits import Limits, is_floor
+from .options import check_choices
 
-SCORES = ('mean_gradient', 'last_gradient', 'latent')
-NORMALIZERS = ('max', None)
-WEIGHTS = ('new', 'generated')
+CHOICES = {
+    'score': ('mean_gradient', 'last_gradient', 'latent'),
+    'normalize': ('max', None),
+    'weights': ('new', 'generated'),
+}
 
 
 @PRUNERS.register_module()
@@ -76,13 +79,14 @@ class LWDNA(LatentPruner):
         super().__init__(
             target, input_shape, min_channels=min_channels, **kwargs
         )
-        for key, value, known in (
-            ('score', score, SCORES),
-            ('normalize', normalize, NORMALIZERS),
-            ('weights', weights, WEIGHTS),
-        ):
-            if value not in known:
-                raise ValueError(f'{key} is {value!r}; there are {known}.')
+        given = {'score': score, 'normalize': normalize, 'weights': weights}
+        check_choices(given, CHOICES)
+        if classifier_floor is not None and not is_floor(classifier_floor):
+            raise ValueError(
+                f'classifier_floor is {classifier_floor!r}, but a number of '
+                'channels (an int of at least 1), a fraction of the widened '
+                'group (a float in (0, 1)) or None is needed.'
+            )
         self.score = score
         self.normalize = normalize
         self.weights = weights

@@ -11,6 +11,7 @@ from mmdhp.surgery import Initialiser, seed_of
 
 from .base import Pruner
 from .importance import filter_norms, norm_scales, taylor_terms
+from .options import check_choices, check_int
 from .selection import rank_in_group
 
 Criterion = Callable[[nn.Module, Any], Tensor]
@@ -21,8 +22,11 @@ CRITERIA: dict[str, Criterion] = {
     'l2': lambda model, graph: filter_norms(model, graph, 2),
     'bn': norm_scales,
 }
-SCOPES = ('uniform', 'global')
-WEIGHTS = ('kept', 'new')
+CHOICES = {
+    'criterion': (*CRITERIA, 'taylor', 'random'),
+    'scope': ('uniform', 'global'),
+    'weights': ('kept', 'new'),
+}
 
 
 @PRUNERS.register_module()
@@ -65,19 +69,10 @@ class OneShot(Pruner):
         **kwargs: Any,
     ) -> None:
         super().__init__(target, input_shape, **kwargs)
-        criteria = (*CRITERIA, 'taylor', 'random')
-        for key, value, known in (
-            ('criterion', criterion, criteria),
-            ('scope', scope, SCOPES),
-            ('weights', weights, WEIGHTS),
-        ):
-            if value not in known:
-                raise ValueError(f'{key} is {value!r}; there are {known}.')
-        if not isinstance(batches, int) or batches < 1:
-            raise ValueError(
-                f'batches is {batches!r}, but a whole number of at least 1 is '
-                'needed.'
-            )
+        given = {'criterion': criterion, 'scope': scope, 'weights': weights}
+        check_choices(given, CHOICES)
+        check_int('batches', batches, 1)
+        check_int('seed', seed, 0)
         self.criterion = criterion
         self.scope = scope
         self.keeps_weights = weights == 'kept'

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from mmdhp.graph import ChannelGraph, GraphError
 
+from .options import nearest
+
 QUANTITIES = ('macs', 'params')
 CLOSE = 1e-3  # fraction of a budget that may be left
 
@@ -43,7 +45,7 @@ class Target:
         if quantity not in QUANTITIES:
             raise KeyError(
                 f'target {quantity!r} is unknown; there are '
-                f'{", ".join(QUANTITIES)}.'
+                f'{", ".join(QUANTITIES)}.{nearest(quantity, QUANTITIES)}'
             )
         if isinstance(ratio, bool) or not isinstance(ratio, (int, float)):
             raise TypeError(f'target {quantity} is {ratio!r}, not a number.')

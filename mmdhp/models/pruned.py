@@ -4,14 +4,18 @@ An exported model carries a copy of this file, so that it loads where
 ``mmdhp`` is not installed.
 """
 
-import json
 from typing import Optional
 
 from mmengine.registry import MODELS as ROOT_MODELS
 from torch import nn
 
 from mmdhp.registry import MODELS
-from mmdhp.surgery.resizing import named_tensors, resize, resize_on_load
+from mmdhp.surgery.resizing import (
+    named_tensors,
+    read_channels,
+    resize,
+    resize_on_load,
+)
 
 
 @MODELS.register_module(name='Pruned')
@@ -40,7 +44,9 @@ def build_pruned(
         nn.Module: The architecture.
 
     Raises:
-        ValueError: If ``channels`` belongs to another architecture.
+        FileNotFoundError: If there is no file ``channels``.
+        ValueError: If ``channels`` belongs to another architecture, or cannot
+            be read.
 
     Examples:
         >>> model = dict(
@@ -54,8 +60,7 @@ def build_pruned(
         architecture.setdefault('data_preprocessor', data_preprocessor)
     model = ROOT_MODELS.build(architecture)
     if channels is not None:
-        with open(channels, encoding='utf-8') as file:
-            pruned = json.load(file)
+        pruned = read_channels(channels)
         shapes = {name: tuple(t.shape) for name, t in named_tensors(model)}
         shapes.update({k: tuple(v) for k, v in pruned['shapes'].items()})
         resize(model, shapes, pruned.get('attributes'))

@@ -10,6 +10,15 @@ from mmengine.registry import MODELS as ROOT_MODELS
 from torch import nn
 
 from mmdhp.graph import GraphError, trace
+from mmdhp.methods.options import (
+    accepted,
+    check_dict,
+    check_name_lists,
+    check_names,
+    check_number,
+    check_shape,
+    unknown_keys,
+)
 from mmdhp.registry import MODELS
 from mmdhp.surgery import baseline_of, check_widened, remember, widen
 
@@ -26,6 +35,7 @@ def build_widened(
     safe_norms: Sequence[str] = (),
     data_preprocessor: Optional[dict] = None,
     backbone: Optional[dict] = None,
+    **unknown: Any,
 ) -> nn.Module:
     """Build an architecture and multiply its widths.
 
@@ -48,6 +58,7 @@ def build_widened(
             config; the architecture gets it unless it has one.
         backbone (dict, optional): Not used. MMDetection's ``init_detector``
             wants to find it in the config of a model.
+        **unknown: Refused, with the name of the nearest argument.
 
     Returns:
         nn.Module: The architecture, wider.
@@ -55,6 +66,8 @@ def build_widened(
     Raises:
         GraphError: If it does not run at ``input_shape``, has nothing to
             widen, or does not run when it is wider.
+        TypeError: If an argument is unknown or of the wrong type.
+        ValueError: If a number is out of range.
 
     Examples:
         >>> model = dict(
@@ -65,18 +78,20 @@ def build_widened(
         ...     input_shape=(3, 32, 32),
         ... )
     """
+    _check(architecture, factor, unknown)
+    input_shape = check_shape('mmdhp.Widened: input_shape', input_shape)
+    options: dict[str, Any] = {
+        'forward': run_model,
+        'exclude': check_names('mmdhp.Widened: exclude', exclude),
+        'groups': check_name_lists('mmdhp.Widened: groups', groups),
+        'safe_norms': check_names('mmdhp.Widened: safe_norms', safe_norms),
+    }
     architecture = dict(architecture)
     if data_preprocessor is not None:
         architecture.setdefault('data_preprocessor', data_preprocessor)
     model = ROOT_MODELS.build(architecture)
     device = next(model.parameters()).device
     inputs = torch.zeros(2, *input_shape, device=device)
-    options: dict[str, Any] = {
-        'forward': run_model,
-        'exclude': exclude,
-        'groups': groups,
-        'safe_norms': safe_norms,
-    }
     graph = trace(model, inputs, **options)
     if not graph.groups:
         reasons = {f'{g.name}: {g.reason}' for g in graph.frozen}
@@ -97,6 +112,20 @@ def build_widened(
     assert baseline is not None
     remember(model, replace(baseline, input_shape=tuple(input_shape)))
     return model
+
+
+def _check(architecture: Any, factor: Any, unknown: Mapping) -> None:
+    problem = unknown_keys('mmdhp.Widened', unknown, accepted(build_widened))
+    if problem:
+        raise TypeError(problem)
+    example = "dict(type='ImageClassifier', ...)"
+    check_dict('mmdhp.Widened: architecture', architecture, example)
+    if not architecture.get('type'):
+        raise KeyError(
+            'mmdhp.Widened: architecture has no `type`; it is the `model` of '
+            f'a config, such as {example}.'
+        )
+    check_number('mmdhp.Widened: factor', factor, 1)
 
 
 def original_architecture(model: Mapping[str, Any]) -> dict:

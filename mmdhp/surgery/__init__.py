@@ -1,5 +1,6 @@
 """Surgery: shrink, widen, rebuild from a checkpoint, and their proof."""
 
+from .forwards import plain_forwards
 from .initialisation import Initialiser, seed_of
 from .rebuild import rebuild
 from .resizing import (
@@ -26,6 +27,7 @@ __all__ = [
     'baseline_of',
     'check_widened',
     'mask',
+    'plain_forwards',
     'rebuild',
     'refresh',
     'remember',

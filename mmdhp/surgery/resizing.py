@@ -4,6 +4,7 @@ This file depends on PyTorch only, but for one like it: an exported model
 carries copies of both, so that it loads where ``mmdhp`` is not installed.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Callable, Optional
 
@@ -18,6 +19,8 @@ Shapes = Mapping[str, tuple[int, ...]]
 Attributes = Mapping[str, int]
 
 KEY = 'mmdhp_attributes'  # in the metadata of a state dict
+FORMAT_VERSION = 1  # of exported files
+OLDEST_VERSION = 1  # that is still read
 
 
 def named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -312,3 +315,65 @@ def state_shapes(state_dict: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
         for name, value in state_dict.items()
         if isinstance(value, torch.Tensor)
     }
+
+
+# -------------------------------------------------------------- exported files
+def read_channels(path: str) -> dict[str, Any]:
+    """Read an exported ``channels.json``.
+
+    Args:
+        path (str): Of the file.
+
+    Returns:
+        dict: Its content; ``'shapes'`` is name → shape of what was cut.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is damaged, something else, or of a format that is
+            newer or too old.
+    """
+    try:
+        with open(path, encoding='utf-8') as file:
+            found = json.load(file)
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f'There is no {path}. A run writes it to WORK_DIR/pruned/ at its '
+            'end; give its path as `channels`.'
+        ) from None
+    except (ValueError, IsADirectoryError) as error:
+        raise ValueError(
+            f'{path} is no JSON file, or is damaged ({error}). Give the '
+            'channels.json of an exported folder as `channels`.'
+        ) from None
+    problem = _channels_problem(found)
+    if problem:
+        raise ValueError(f'{path} cannot be used as `channels`: {problem}')
+    return found
+
+
+def _channels_problem(found: Any) -> str:
+    """Why content is not that of a ``channels.json``; empty if it is."""
+    # Files that tell no version are like those of version 1.
+    version = found.get('format_version', 1) if isinstance(found, dict) else 1
+    if not isinstance(version, int) or isinstance(version, bool):
+        return f'its format_version is {version!r}, not a number.'
+    if version > FORMAT_VERSION:
+        return (
+            f'it has format {version}, but this mmdhp reads up to '
+            f'{FORMAT_VERSION}. Update mmdhp.'
+        )
+    if version < OLDEST_VERSION:
+        return (
+            f'it has format {version}, of an older mmdhp; this one reads '
+            f'{OLDEST_VERSION} to {FORMAT_VERSION}. Export the model again: '
+            'resume the last checkpoint of its run.'
+        )
+    shapes = found.get('shapes') if isinstance(found, dict) else None
+    known = isinstance(shapes, dict) and all(map(_is_shape, shapes.values()))
+    if not known:
+        return 'it has no `shapes`, so it was not exported by mmdhp.'
+    return ''
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(n, int) for n in value)

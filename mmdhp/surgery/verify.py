@@ -10,6 +10,7 @@ from torch.utils._pytree import tree_leaves
 
 from mmdhp.graph import ChannelGraph, Inputs, call_model
 
+from .forwards import plain_forwards
 from .shrink import shrink
 
 
@@ -64,7 +65,8 @@ def verify(
         infinity where shapes or output structure differ or a value is not
         finite.
     """
-    masked, shrunk = copy.deepcopy(model), copy.deepcopy(model)
+    with plain_forwards(model):
+        masked, shrunk = copy.deepcopy(model), copy.deepcopy(model)
     mask(masked, graph, keep)
     shrink(shrunk, graph, keep)
     for twin in (masked, shrunk):  # OpenMMLab's backbones return nothing here

@@ -12,9 +12,9 @@ from mmdhp.engine import (
     PruningOptimWrapper,
     PruningOptimWrapperConstructor,
 )
-from mmdhp.engine.arguments import accepted
 from mmdhp.engine.constructor import build_pruner
 from mmdhp.methods import DHP
+from mmdhp.methods.options import accepted
 
 
 def construct(model=None, paramwise_cfg=None, **changes):

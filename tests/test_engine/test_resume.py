@@ -20,7 +20,6 @@ from toy import (
 )
 
 from mmdhp.engine.record import KEY, read_record
-from mmdhp.engine.saving import write_atomically
 
 # Iterations behind which it stops: in search, when the search is over, right
 # behind the transition, in fine-tuning, before the export.
@@ -174,19 +173,6 @@ def test_without_a_checkpoint_hook_the_transition_is_saved(tmp_path):
     latest = find_latest_checkpoint(str(tmp_path))
     assert latest == str(tmp_path / f'pruned_start_iter_{SEARCH}.pth')
     assert KEY in torch.load(latest, weights_only=False)
-
-
-def test_a_text_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
-    file = tmp_path / 'last_checkpoint'
-    file.write_text('old')
-
-    def fail(*_):
-        raise OSError('killed')
-
-    monkeypatch.setattr(os, 'replace', fail)
-    with pytest.raises(OSError, match='killed'):
-        write_atomically(str(file), 'new')
-    assert file.read_text() == 'old'
 
 
 def test_validation_does_not_change_the_training(tmp_path, uninterrupted):

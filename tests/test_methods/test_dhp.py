@@ -154,19 +154,36 @@ def test_a_search_without_steps_needs_no_regularization():
     assert not pruner.regularization
 
 
-@pytest.mark.parametrize('resisted', [0.0, 0.5, 0.8])
-def test_plans_follow_what_is_left(resisted):
-    """Gradients that undo most of every step do not delay the target."""
+def undo(share):
+    """Gradients that undo a share of every proximal step."""
+    return lambda latent, before, first: latent.lerp_(before, share)
+
+
+def pull_back(force):
+    """Gradients that pull to where the latents were, as a spring does."""
+    return lambda latent, before, first: latent.lerp_(first, force)
+
+
+@pytest.mark.parametrize(
+    'resist', [undo(0.0), undo(0.5), undo(0.8), pull_back(0.01)]
+)
+def test_plans_follow_what_is_left(resist):
+    """Resisting gradients neither delay the target nor make λ swing."""
     pruner = attached(min_channels=1)
+    first = pruner.latent.clone()
+    ratios = []
     for done in range(100):
-        if pruner.progress().reached:
+        progress = pruner.progress()
+        if progress.reached:
             break
         if done % 5 == 0:
+            ratios.append(progress.macs)
             pruner.plan(steps=100 - done, lr=0.2)
         before = pruner.latent.clone()
         pruner.after_step(lr=0.2)
-        pruner.latent.lerp_(before, resisted)
-    assert 60 <= done <= 90
+        resist(pruner.latent, before, first)
+    assert 60 <= done <= 95
+    assert all(b <= a + 0.02 for a, b in zip(ratios, ratios[1:]))
 
 
 def test_given_regularization_is_not_planned():

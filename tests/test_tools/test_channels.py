@@ -142,5 +142,6 @@ def test_a_file_without_a_state_dict_is_told(config, tmp_path):
     torch.save([1, 2], path)
     done = run(config, '--input-shape', 3, 32, 24, '--checkpoint', path)
     assert done.returncode == 1
-    assert f'error: {path} holds a list, but a state dict' in done.stderr
+    assert f'error: {path} (' in done.stderr
+    assert 'it holds a list, not a dict of weights' in done.stderr
     assert 'Traceback' not in done.stderr

@@ -235,12 +235,13 @@ def test_mistakes_are_told(
     assert message in f'{stop.value} {capsys.readouterr().err}'
 
 
-def test_toy_sequences_from_the_command_line(tmp_path):
-    done = subprocess.run(
+def make_toy_sot(*arguments):
+    return subprocess.run(
         [
             sys.executable,
             'tools/dataset_converters/make_toy_sot.py',
-            *('--out', tmp_path, '--train=1', '--test=2'),
+            *map(str, arguments),
+            *('--train=1', '--test=2'),
             *('--train-frames=2', '--test-frames=3'),
         ],
         cwd=ROOT,
@@ -248,6 +249,10 @@ def test_toy_sequences_from_the_command_line(tmp_path):
         text=True,
         check=False,
     )
+
+
+def test_toy_sequences_from_the_command_line(tmp_path):
+    done = make_toy_sot('--out', tmp_path)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / 'toytest' / 'toytest-2'
     assert len(list((folder / 'img').iterdir())) == 3
@@ -255,3 +260,63 @@ def test_toy_sequences_from_the_command_line(tmp_path):
         'toytest-1',
         'toytest-2',
     ]
+
+
+def test_toy_sequences_cut_out_of_photographs(tmp_path):
+    photos = tmp_path / 'photos'
+    photos.mkdir()
+    done = make_toy_sot('--out', tmp_path, '--images', photos)
+    assert done.returncode != 0
+    assert f'there are no images in {photos}' in done.stderr
+    pixels = np.zeros((300, 400, 3), np.uint8)
+    pixels[..., 2] = 255  # only red, which random colours never are
+    cv2.imwrite(str(photos / 'red.png'), pixels)
+    done = make_toy_sot('--out', tmp_path, '--images', photos)
+    assert done.returncode == 0, done.stderr
+    frame = tmp_path / 'toytest' / 'toytest-1' / 'img' / '00000001.jpg'
+    blue, _, red = cv2.imread(str(frame)).reshape(-1, 3).mean(0)
+    assert red - blue > 100
+
+
+# -------------------------------------------------------------- HSN, template
+def test_a_trained_tracker_is_pruned_by_gates(videos, tmp_path):
+    trained = tmp_path / 'trained'
+    runner = Runner.from_cfg(config(videos, trained, iters=2))
+    runner.train()
+    file = ROOT / 'configs' / 'hsn' / 'dimp_toy_hsn50.py'
+    cfg = config(videos, tmp_path / 'hsn', iters=2, file=file)
+    cfg.load_from = str(trained / 'iter_2.pth')
+    cfg.optim_wrapper.pruner.input_shape = (3, 96, 96)
+    cfg.custom_hooks[0].update(interval=2, search=dict(max_iters=4))
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    path = tmp_path / 'hsn' / 'pruned' / 'channels.json'
+    channels = json.loads(path.read_text())
+    assert 0.4 < channels['macs']['ratio'] <= 0.5
+    assert channels['method'] == 'HSN'
+
+
+@pytest.fixture
+def template_tracker(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / 'tools' / 'analysis_tools'))
+    return importlib.import_module('template_tracker')
+
+
+def test_templates_follow_what_only_moves(template_tracker):
+    rng = np.random.default_rng(0)
+    target = rng.integers(0, 255, (20, 30, 3), np.uint8)
+    target = cv2.GaussianBlur(target, (0, 0), 2)
+    tracker = template_tracker.TemplateTracker()
+    tracker.template, tracker.box = target, np.array([40.0, 50, 30, 20])
+    frame = np.full((120, 160, 3), 128, np.uint8)
+    frame[57:77, 49:79] = target
+    assert tracker.search(frame).tolist() == [49, 57, 30, 20]
+
+
+def test_the_template_tracker_is_measured_as_others(
+    template_tracker, videos, tmp_path
+):
+    metrics = template_tracker.measure(config(videos, tmp_path))
+    assert 20 < metrics['sot/success'] <= 100
+    rows = (tmp_path / 'results' / 'sequences.csv').read_text()
+    assert 'toytest-2' in rows

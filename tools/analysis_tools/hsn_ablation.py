@@ -14,7 +14,6 @@ import json
 import os
 import os.path as osp
 import statistics
-import sys
 from typing import Any, Optional
 
 import matplotlib
@@ -24,7 +23,6 @@ import matplotlib.pyplot as plt  # noqa: E402
 from mmengine.config import Config  # noqa: E402
 from mmengine.runner import Runner  # noqa: E402
 
-sys.path.insert(0, osp.dirname(osp.dirname(osp.abspath(__file__))))
 from mmdhp.cli.common import (  # noqa: E402
     add_common_options,
     check_checkpoint,

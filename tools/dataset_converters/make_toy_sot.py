@@ -3,8 +3,14 @@
 
 import argparse
 import os.path as osp
+from pathlib import Path
 
-from mmdhp.datasets.tracking.toy_sequences import make_toy_set
+from mmdhp.datasets.image_folder import SUFFIXES
+from mmdhp.datasets.tracking.toy_sequences import (
+    PhotoCrops,
+    make_toy_set,
+    random_colors,
+)
 
 ROOT = osp.dirname(osp.dirname(osp.dirname(osp.abspath(__file__))))
 
@@ -25,6 +31,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--distractors', type=int, default=0, help='other objects per video'
     )
+    parser.add_argument(
+        '--images',
+        metavar='FOLDER',
+        help='cut objects and backgrounds out of these photographs; without, '
+        'random colours are drawn',
+    )
     parser.add_argument('--seed', type=int, default=0, help='of all videos')
     args = parser.parse_args()
     for key in ('train', 'test', 'train_frames', 'test_frames'):
@@ -34,9 +46,22 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
+def photographs(folder: str) -> PhotoCrops:
+    """All images of a folder, subfolders included."""
+    paths = [
+        str(path)
+        for path in Path(folder).rglob('*')
+        if path.suffix.lower() in SUFFIXES
+    ]
+    if not paths:
+        raise SystemExit(f'error: there are no images in {folder}.')
+    return PhotoCrops(paths)
+
+
 def main() -> None:
     """Draw both splits."""
     args = parse_args()
+    texture = photographs(args.images) if args.images else random_colors
     make_toy_set(
         args.out,
         train=args.train,
@@ -44,6 +69,7 @@ def main() -> None:
         train_frames=args.train_frames,
         test_frames=args.test_frames,
         distractors=args.distractors,
+        texture=texture,
         seed=args.seed,
     )
     print(f'{args.train} training and {args.test} test videos: {args.out}')

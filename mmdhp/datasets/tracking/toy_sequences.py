@@ -2,7 +2,9 @@
 
 import os
 import os.path as osp
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Callable
 
 import cv2
 import numpy as np
@@ -10,6 +12,11 @@ import numpy as np
 SIZE = (320, 240)  # width and height in pixels
 MARGIN = 90  # background that a camera may pan over, in pixels
 OBJECT_SIDES = (26, 72)  # in pixels
+COLOR_CELLS = {'object': 4, 'background': 7}  # random colours of a side
+
+# Draws pixels in [0, 255], `(height, width, 3)`, of a width and height: an
+# object's or a background's.
+Texture = Callable[[np.random.Generator, tuple[int, int], str], np.ndarray]
 
 
 @dataclass
@@ -63,21 +70,21 @@ class MovingObject:
         return float(x), float(y), float(width), float(height)
 
 
-def random_texture(
-    rng: np.random.Generator, size: tuple[int, int], cells: int
+def random_colors(
+    rng: np.random.Generator, size: tuple[int, int], kind: str
 ) -> np.ndarray:
     """Smooth random colours.
 
     Args:
         rng (Generator): Source of randomness.
         size (tuple[int, int]): Width and height in pixels.
-        cells (int): Random colours along the shorter side.
+        kind (str): ``'object'`` or ``'background'``, which is smoother.
 
     Returns:
         ndarray: In [0, 255], shape ``(height, width, 3)``.
     """
     width, height = size
-    shorter = min(width, height)
+    shorter, cells = min(width, height), COLOR_CELLS[kind]
     rows, columns = (max(n * cells // shorter, 2) for n in (height, width))
     shape = (rows, columns, 3)
     coarse = rng.uniform(0, 255, shape).astype(np.float32)
@@ -85,7 +92,56 @@ def random_texture(
     return np.clip(fine, 0, 255)
 
 
-def random_object(rng: np.random.Generator) -> MovingObject:
+class PhotoCrops:
+    """Draws pieces of photographs, in place of random colours.
+
+    Args:
+        paths (Sequence[str]): Image files.
+
+    Raises:
+        ValueError: If there is none.
+    """
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        if not paths:
+            raise ValueError('PhotoCrops needs images, but got no path.')
+        self.paths = sorted(paths)
+
+    def __call__(
+        self, rng: np.random.Generator, size: tuple[int, int], kind: str
+    ) -> np.ndarray:
+        """Cut a piece out of any photograph, stretched where it is small.
+
+        Args:
+            rng (Generator): Source of randomness.
+            size (tuple[int, int]): Width and height in pixels.
+            kind (str): ``'object'``: twice as many pixels are shrunk to the
+                size, so that objects have details.
+
+        Returns:
+            ndarray: In [0, 255], shape ``(height, width, 3)``.
+
+        Raises:
+            ValueError: If the file is no image.
+        """
+        path = self.paths[rng.integers(len(self.paths))]
+        image = cv2.imread(path, cv2.IMREAD_COLOR)
+        if image is None:
+            raise ValueError(f'{path} cannot be read as an image.')
+        factor = 2 if kind == 'object' else 1
+        width, height = (
+            min(factor * n, side)
+            for n, side in zip(size, (image.shape[1], image.shape[0]))
+        )
+        x = rng.integers(image.shape[1] - width + 1)
+        y = rng.integers(image.shape[0] - height + 1)
+        piece = image[y : y + height, x : x + width].astype(np.float32)
+        return cv2.resize(piece, size, interpolation=cv2.INTER_AREA)
+
+
+def random_object(
+    rng: np.random.Generator, texture: Texture = random_colors
+) -> MovingObject:
     """A rectangle or an ellipse with a texture of its own."""
     width, height = (int(n) for n in rng.integers(*OBJECT_SIDES, 2))
     mask = np.ones((height, width), dtype=np.float32)
@@ -95,12 +151,15 @@ def random_object(rng: np.random.Generator) -> MovingObject:
         radius = radius + ((y + 0.5) / height * 2 - 1) ** 2
         mask = (radius <= 1).astype(np.float32)
     center = rng.uniform([60, 60], [SIZE[0] - 60, SIZE[1] - 60])
-    texture = random_texture(rng, (width, height), 4)
-    return MovingObject(texture, mask, center, rng.normal(0, 2, 2))
+    pixels = texture(rng, (width, height), 'object')
+    return MovingObject(pixels, mask, center, rng.normal(0, 2, 2))
 
 
 def draw_sequence(
-    rng: np.random.Generator, frames: int, distractors: int = 0
+    rng: np.random.Generator,
+    frames: int,
+    distractors: int = 0,
+    texture: Texture = random_colors,
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """Draw a video.
 
@@ -108,14 +167,16 @@ def draw_sequence(
         rng (Generator): Source of randomness.
         frames (int): Number of frames T.
         distractors (int): Other objects, behind the target. Defaults to 0.
+        texture (Callable): Draws objects and backgrounds. Defaults to random
+            colours.
 
     Returns:
         tuple: Images ``(240, 320, 3)``, and boxes ``x, y, w, h`` in pixels,
         shape ``(T, 4)``.
     """
     wide = (SIZE[0] + 2 * MARGIN, SIZE[1] + 2 * MARGIN)
-    background = random_texture(rng, wide, 7) * 0.6 + 40
-    objects = [random_object(rng) for _ in range(distractors + 1)]
+    background = texture(rng, wide, 'background') * 0.6 + 40
+    objects = [random_object(rng, texture) for _ in range(distractors + 1)]
     pan = MovingObject(
         background, background, np.zeros(2), rng.normal(0, 1, 2)
     )
@@ -161,6 +222,7 @@ def make_toy_set(
     train_frames: int = 24,
     test_frames: int = 40,
     distractors: int = 0,
+    texture: Texture = random_colors,
     seed: int = 0,
 ) -> None:
     """Write generated sequences and the lists of both splits.
@@ -172,6 +234,8 @@ def make_toy_set(
         train_frames (int): Frames of each. Defaults to 24.
         test_frames (int): Frames of each. Defaults to 40.
         distractors (int): Other objects in every video. Defaults to 0.
+        texture (Callable): Draws objects and backgrounds, such as
+            :class:`PhotoCrops`. Defaults to random colours.
         seed (int): Equal seeds draw equal videos. Defaults to 0.
     """
     splits = (
@@ -182,7 +246,7 @@ def make_toy_set(
         names = [f'{kind}-{i}' for i in range(1, count + 1)]
         for number, name in enumerate(names):
             rng = np.random.default_rng([seed, part, number])
-            images, boxes = draw_sequence(rng, frames, distractors)
+            images, boxes = draw_sequence(rng, frames, distractors, texture)
             write_sequence(osp.join(root, kind, name), images, boxes)
         path = osp.join(root, file_name)
         with open(path, 'w', encoding='utf-8') as file:

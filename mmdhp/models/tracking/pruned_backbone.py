@@ -1,6 +1,5 @@
 """A backbone with the widths, and the weights, of a pruned classifier."""
 
-import json
 from collections.abc import Mapping
 from typing import Any, Optional
 
@@ -10,7 +9,7 @@ from mmengine.registry import MODELS as ROOT_MODELS
 from torch import Tensor, nn
 
 from mmdhp.registry import MODELS
-from mmdhp.surgery.resizing import named_tensors, resize
+from mmdhp.surgery.resizing import named_tensors, read_channels, resize
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -58,8 +57,7 @@ def build_pruned_backbone(
         )
     backbone = ROOT_MODELS.build(architecture)
     if channels is not None:
-        with open(channels, encoding='utf-8') as file:
-            found = json.load(file)
+        found = read_channels(channels)
         shapes = _own_part(found['shapes'], prefix)
         _resize(backbone, shapes, found.get('attributes'), prefix, channels)
         return backbone

@@ -29,7 +29,9 @@ INTERNAL = {
     'visualization': METHODS,
     'engine': TOP,
     'report': TOP | {'engine'},
-    'cli': TOP | {'engine', 'report'},
+    'apis': TOP | {'engine'},
+    'cli': TOP | {'engine', 'apis', 'report', 'deploy'},
+    '__main__': {'cli'},
 }
 
 # Top folder or file -> third-party packages; what is missing here is free.

@@ -72,22 +72,40 @@ def export(
     Returns:
         str: Path of the folder.
     """
-    folder = osp.join(runner.work_dir, FOLDER)
     model = unwrapped(runner)
-    remove_leftovers(runner.work_dir)
-    parts = tempfile.mkdtemp(prefix=f'.{FOLDER}_', dir=runner.work_dir)
+    checkpoint = {
+        'meta': _checkpoint_meta(runner, pruner),
+        'state_dict': _validated_weights(runner),
+    }
+    summary = channel_summary(pruner, keep, model, metrics)
+    return write_folder(runner.work_dir, runner.cfg, checkpoint, summary)
+
+
+def write_folder(
+    work_dir: str,
+    run_cfg: Config,
+    checkpoint: Mapping[str, Any],
+    summary: Mapping[str, Any],
+) -> str:
+    """Write ``WORK_DIR/pruned/`` from its parts.
+
+    Args:
+        work_dir (str): An existing folder.
+        run_cfg (Config): That the model was built from.
+        checkpoint (Mapping): Content of ``pruned.pth``.
+        summary (Mapping): Content of ``channels.json``.
+
+    Returns:
+        str: Path of the folder.
+    """
+    folder = osp.join(work_dir, FOLDER)
+    remove_leftovers(work_dir)
+    parts = tempfile.mkdtemp(prefix=f'.{FOLDER}_', dir=work_dir)
     try:
         os.chmod(parts, 0o755)
-        cfg = without_widening(runner.cfg)
+        cfg = without_widening(run_cfg)
         loader = write_package(cfg, parts)
-        torch.save(
-            {
-                'meta': _checkpoint_meta(runner, pruner),
-                'state_dict': _validated_weights(runner),
-            },
-            osp.join(parts, WEIGHTS),
-        )
-        summary = channel_summary(pruner, keep, model, metrics)
+        torch.save(dict(checkpoint), osp.join(parts, WEIGHTS))
         with open(osp.join(parts, CHANNELS), 'w', encoding='utf-8') as file:
             json.dump(summary, file, indent=2)
         with open(osp.join(parts, CONFIG), 'w', encoding='utf-8') as file:
@@ -144,12 +162,24 @@ def _validated_weights(runner: Runner) -> dict[str, Tensor]:
 
 def _checkpoint_meta(runner: Runner, pruner: Pruner) -> dict[str, Any]:
     dataset = runner.train_dataloader.dataset
+    return checkpoint_meta(pruner, getattr(dataset, 'metainfo', None) or {})
+
+
+def checkpoint_meta(
+    pruner: Pruner, metainfo: Mapping[str, Any]
+) -> dict[str, Any]:
+    """``meta`` of ``pruned.pth``.
+
+    Args:
+        pruner (Pruner): The method that pruned.
+        metainfo (Mapping): Of the training data; its classes are kept.
+    """
     meta: dict[str, Any] = {
         'format_version': resizing.FORMAT_VERSION,
         'method': pruner.name,
         'mmdhp_version': __version__,
     }
-    classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
+    classes = metainfo.get('classes')
     if classes is not None:
         meta['dataset_meta'] = {'classes': [str(name) for name in classes]}
     return meta

@@ -11,24 +11,19 @@ Examples:
 """
 
 import argparse
-import os.path as osp
-import sys
 from collections.abc import Sequence
 from typing import Optional
 
 import numpy as np
 from mmengine.runner import Runner
 
-sys.path.insert(0, osp.dirname(osp.dirname(osp.abspath(__file__))))
-
-from _common import (
+from mmdhp.cli.common import (
     add_common_options,
     check_checkpoint,
     check_dataloader,
     clear_errors,
     load_config,
 )
-
 from mmdhp.report.restoration import (
     detail_of,
     draw_panels,

@@ -28,6 +28,8 @@ INTERNAL = {
     'evaluation': METHODS,
     'visualization': METHODS,
     'engine': TOP,
+    'deploy': {*TOP, 'engine'},
+    'cli': {*TOP, 'engine', 'deploy'},
 }
 
 # Top folder or file -> third-party packages; what is missing here is free.

@@ -2,7 +2,7 @@
 
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
-from toy import SHAPE, config, hook_of
+from toy import config, hook_of
 
 from mmdhp import compat
 

@@ -49,6 +49,7 @@ class Capture:
         outputs: Sequence[str],
     ) -> None:
         self.network = network
+        self.title = type(getattr(network, 'network', network)).__name__
         self.example = example
         self.axes = AXES[dynamic]
         self.outputs = list(outputs)
@@ -219,17 +220,17 @@ def write_file(
         FORMATS[name].write(capture, path, description)
     except Exception as error:  # exporters raise anything
         varying = ' and '.join(capture.axes.values()) or 'nothing'
-        hint = ''
+        hint = 'Other formats may work (--format).'
         if capture.axes:
-            hint = (
-                ' Python code that depends on sizes is the usual cause: try '
-                'a less dynamic file (--dynamic batch or --dynamic none).'
+            hint += (
+                ' If the cause is Python code that depends on sizes, let '
+                'less vary (--dynamic batch or --dynamic none).'
             )
         raise ExportError(
-            f'{type(capture.network).__name__} cannot be written as {name} '
+            f'{capture.title} cannot be written as {name} '
             f'for inputs of shape {list(capture.example.shape)}, with '
             f'{varying} free to vary. The exporter says:\n  '
-            f'{first_lines(error)}\nNothing was written.{hint}'
+            f'{first_lines(error)}\nNothing was written. {hint}'
         ) from error
     return path
 

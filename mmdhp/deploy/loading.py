@@ -43,7 +43,8 @@ def load_source(path: str, checkpoint: Optional[str] = None) -> Source:
 
     Args:
         path (str): Work folder of a finished run, its folder ``pruned``
-            wherever that is now, or a config file.
+            wherever that is now, or a config: a file, or
+            ``'mmpretrain::...'`` for one of an installed library.
         checkpoint (str, optional): File or URL. Needed with a config; in
             place of ``pruned.pth`` with a folder, such as after more
             training. It may be pruned. Defaults to None.
@@ -57,7 +58,7 @@ def load_source(path: str, checkpoint: Optional[str] = None) -> Source:
         config = osp.join(folder, CONFIG)
         checkpoint = checkpoint or osp.join(folder, WEIGHTS)
         shape = _traced_shape(folder)
-    elif osp.isfile(path) and path.endswith('.py'):
+    elif '::' in path or (osp.isfile(path) and path.endswith('.py')):
         config = path
         if checkpoint is None:
             raise ValueError(
@@ -68,9 +69,10 @@ def load_source(path: str, checkpoint: Optional[str] = None) -> Source:
         raise ValueError(
             f'{path} is neither a folder nor a config file (.py). Expected a '
             "finished run's work folder, its folder 'pruned', or a config "
-            'with a checkpoint.'
+            'with a checkpoint, such as my_config.py or '
+            'mmpretrain::resnet/resnet18_8xb32_in1k.py.'
         )
-    cfg = Config.fromfile(config)
+    cfg = _config(config)
     model = _build(cfg)
     content = _read(checkpoint)
     _load(model, content, checkpoint)
@@ -81,6 +83,13 @@ def load_source(path: str, checkpoint: Optional[str] = None) -> Source:
         shape=shape or _pruner_shape(cfg),
         classes=_classes(content),
     )
+
+
+def _config(path: str) -> Config:
+    """A config of a file, or of an installed library (``LIB::PATH``)."""
+    if '::' not in path:
+        return Config.fromfile(path)
+    return Config.fromstring(f'_base_ = {path!r}', '.py')
 
 
 def _pruned_folder(path: str) -> str:

@@ -9,7 +9,9 @@ def toy(tmp_path_factory):
     """Nothing but MMEngine is needed for it; no preprocessing."""
     folder = tmp_path_factory.mktemp('toy')
     imports = {'imports': ['mmdhp', 'toy']}
-    return prune(folder, {'type': 'ToyNet'}, 'mmengine', custom_imports=imports)
+    return prune(
+        folder, {'type': 'ToyNet'}, 'mmengine', custom_imports=imports
+    )
 
 
 @pytest.fixture(scope='session')

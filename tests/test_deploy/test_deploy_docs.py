@@ -56,9 +56,11 @@ def test_everything_on_the_page_runs(workplace, monkeypatch, capsys):
     for line in lines:
         run_command(line)
     printed = capsys.readouterr().out
-    rows = re.findall(r'^(\S+/model\.\S+) +\S+ MiB +(\S+) ', printed, re.M)
+    rows = re.findall(
+        r'^(\S+/model\.\S+) +\S+ MiB +\S+ +(\S+)$', printed, re.M
+    )
     assert len({path for path, _ in rows}) == 6
-    assert all(float(difference) < 1e-5 for _, difference in rows)
+    assert all(float(relative) < 1e-5 for _, relative in rows)
     for name in FORMATS:
         path = Path('deployed') / f'model{FORMATS[name].suffix}'
         assert path.is_file()

@@ -102,7 +102,8 @@ def test_files_run_where_mmdhp_cannot_be_imported(kind, request, tmp_path):
         assert inside.items() <= facts.items()
         check = facts['check']
         assert check['max_absolute_difference'] == file.difference.absolute
-        assert [2, *SHAPE] in check['input_shapes']
+        first = [2, 3, 12, 12] if kind == 'restorer' else [2, *SHAPE]
+        assert check['input_shapes'][0] == first  # filled up, if need be
 
 
 def test_a_classifier_with_preprocessing_takes_bytes(classifier, tmp_path):
@@ -157,7 +158,8 @@ def test_a_restorer_with_preprocessing_returns_images(
     found, described = run_alone(tmp_path, images.float())
 
     height, width = size
-    assert expected.shape[-2:] == (4 * height, 4 * width)
+    # MMagic takes away as many pixels as it filled in, not four times that
+    expected = expected[..., : 4 * height, : 4 * width]
     assert_all_close(found, expected.reshape(1, 3, 4 * height, 4 * width))
     facts = json.loads(described['pt2'])
     assert facts['task'] == 'restoration'

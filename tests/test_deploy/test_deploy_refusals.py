@@ -16,6 +16,8 @@ from mmdhp.deploy import (
     export_model,
     export_source,
 )
+from mmdhp.deploy.checking import compare
+from mmdhp.models.unet import UNet
 
 FAST = ['torchscript']
 
@@ -135,6 +137,12 @@ def test_refused_with_the_cause(model, formats, options, message, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_other_shapes_are_told():
+    batch = torch.zeros(3, *SHAPE)
+    with pytest.raises(ExportError, match=r'file returns shapes \[\[1, 3, 9'):
+        compare(lambda x: [x[:1]], lambda x: (x,), [batch], 'file')
+
+
 def test_an_exporter_that_fails_is_quoted(tmp_path, monkeypatch):
     def fail(*args, **kwargs):
         raise NotImplementedError('no rule for aten::foo\n\nA page of advice')
@@ -154,6 +162,17 @@ def test_a_failure_leaves_earlier_files_alone(tmp_path):
         export(Noisy(), tmp_path)
     assert open(file.path, 'rb').read() == before
     assert len(list(tmp_path.iterdir())) == 2  # and its description
+
+
+def test_a_network_that_fills_images_up_takes_all_sizes(tmp_path):
+    network = UNet(in_channels=3, base_channels=4, num_levels=3)
+
+    (file,) = export(network, tmp_path, ['pt2'], dynamic='size')
+
+    run = torch.export.load(file.path).module()
+    for size in ((8, 12), (9, 12), (8, 11), (5, 21)):  # multiples of 4, or not
+        images = torch.rand(2, 3, *size)
+        torch.testing.assert_close(run(images)[0], network(images))
 
 
 def test_what_only_training_needs_is_left_out(tmp_path):

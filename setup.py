@@ -72,6 +72,7 @@ setup(
         'mmpretrain': read_requirements('mmpretrain'),
         'mmagic': read_requirements('mmagic'),
         'mmdet': read_requirements('mmdet'),
+        'export': read_requirements('export'),
         'tests': read_requirements('tests'),
     },
 )

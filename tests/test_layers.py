@@ -29,6 +29,7 @@ INTERNAL = {
     'visualization': METHODS,
     'engine': TOP,
     'report': TOP | {'engine'},
+    'deploy': TOP | {'engine'},
     'apis': TOP | {'engine'},
     'cli': TOP | {'engine', 'apis', 'report', 'deploy'},
     '__main__': {'cli'},

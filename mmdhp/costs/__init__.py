@@ -1,5 +1,6 @@
 """What networks cost: closed forms, and tables of measurements."""
 
+from .agreement import from_first
 from .base import Cost, MACs, Params
 from .latency import Latency, Plan, narrow
 from .memory import Memory, PeakMemory, peak_memory
@@ -16,6 +17,7 @@ __all__ = [
     'Params',
     'PeakMemory',
     'Plan',
+    'from_first',
     'narrow',
     'peak_memory',
 ]

@@ -19,7 +19,8 @@ from mmdhp.graph import (
 )
 from mmdhp.surgery import shrink
 
-from .latency import Measurements, Plan
+from .agreement import from_first
+from .latency import Latency, Measurements, Plan
 from .measuring import ProgressBar, environment, interleaved, threads
 from .operators import Operator, made_up, operators_of
 from .options import LatencyOptions
@@ -109,6 +110,19 @@ class Meter:
         with threads(self.options.num_threads):
             rounds = 2 * self.options.rounds
             return interleaved(functions, self.device, rounds)
+
+    def latency(self, baseline: Tensor) -> Latency:
+        """The latency of networks cut from the model, by measurements.
+
+        Of several processes the first one measures.
+
+        Args:
+            baseline (Tensor): The mask that is 100 %, shape ``(U, )``.
+
+        Raises:
+            GraphError: See :meth:`measure`.
+        """
+        return Latency(self.plan, from_first(self.measure), baseline)
 
     # ------------------------------------------------------------- operators
     def _operators(self, store: Store) -> dict[str, Sequence[float]]:

@@ -181,7 +181,7 @@ def channel_summary(
     summary: dict[str, Any] = {
         'format_version': resizing.FORMAT_VERSION,
         'method': pruner.name,
-        'target': {pruner.target.quantity: pruner.target.ratio},
+        'target': pruner.target.as_dict(),
         'macs': compare(
             int(graph.macs(keep, pruner.kinds)),
             int(base.macs(kinds=pruner.kinds)),

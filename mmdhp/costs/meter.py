@@ -5,7 +5,7 @@ import hashlib
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Optional
+from typing import Any, Optional
 
 import torch
 from torch import Tensor, nn
@@ -74,6 +74,11 @@ class Meter:
         own = hashlib.sha1(text.encode()).hexdigest()[:16]
         return f'network {own} at {self.shape}'
 
+    def environment(self) -> dict[str, Any]:
+        """Device, threads and versions that times depend on."""
+        with threads(self.options.num_threads):
+            return environment(self.device)
+
     # ------------------------------------------------------------ everything
     def measure(self) -> Measurements:
         """All that the plan asks for, from the disk where it is there.
@@ -82,8 +87,8 @@ class Meter:
             GraphError: If it takes longer than the time limit; what was
                 measured is kept.
         """
+        store = Store(self.environment(), self.options.cache)
         with threads(self.options.num_threads):
-            store = Store(environment(self.device), self.options.cache)
             found = self._operators(store)
             name = self.plan.network
             if name not in store.numbers:

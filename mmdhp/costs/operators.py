@@ -135,10 +135,15 @@ def _last_axes(
     args[1] = list(tensors[0].shape[-len(args[1]) :])
 
 
-def _channels(
+def _norm_groups(
     operator: Operator, tensors: list[Tensor], args: list[Any]
 ) -> None:
+    """Whole groups go, as when a :class:`torch.nn.GroupNorm` is cut."""
+    per_group = args[4] // args[6]
     args[4] = tensors[0].shape[1]
+    args[6] = max(args[4] // per_group, 1)
+    if args[4] % args[6]:
+        raise ValueError(f'{args[4]} channels in groups of {per_group}')
 
 
 def _choose_backend(
@@ -150,7 +155,7 @@ def _choose_backend(
 _ADAPT: dict[str, Adapt] = {
     'aten.convolution.default': _groups,
     'aten.native_layer_norm.default': _last_axes,
-    'aten.native_group_norm.default': _channels,
+    'aten.native_group_norm.default': _norm_groups,
     'aten.native_batch_norm.default': _choose_backend,
 }
 

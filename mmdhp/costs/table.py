@@ -222,4 +222,5 @@ def _locate(knots: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
     below = (found[:, 0] - 1).clamp(0, knots.shape[1] - 2)
     table = torch.arange(len(knots))
     start, stop = knots[table, below], knots[table, below + 1]
-    return below, ((places - start) / (stop - start)).clamp(0, 1)
+    places = torch.where(places < start, start, places)
+    return below, (places - start) / (stop - start)

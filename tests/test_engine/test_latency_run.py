@@ -37,7 +37,8 @@ def cache(monkeypatch, tmp_path):
 
 def latency_config(work_dir, **changes):
     method = pruner(target=TARGET, latency=OPTIONS)
-    return config(work_dir, optim={'pruner': method}, **changes)
+    optim = {'pruner': method}
+    return config(work_dir, optim=optim, log_level='INFO', **changes)
 
 
 def test_a_run_reports_what_was_predicted_and_measured(tmp_path):

@@ -57,11 +57,6 @@ from .stage import (
 from .transition import cut, unwrapped
 
 OPTIMIZER_STATES = ('new', 'sliced')
-LATENCY_TOLERANCE = 0.05  # by which a measurement may miss the prediction
-_ADVICE = (
-    'the machine was busy, or its kernels prefer other widths. Set '
-    'divisor=8 or 16, or a smaller target.'
-)
 
 
 @HOOKS.register_module()
@@ -342,13 +337,10 @@ class PruningHook(ResumableHook):
         if not measured:
             return
         self.latency = latency_summary(self.pruner, keep, measured)
-        target = self.pruner.target.as_dict()['latency']
-        missed = self.latency['ratio'] > target + LATENCY_TOLERANCE
         print_log(
-            latency_text(self.latency)
-            + (f' More than the target of {target:.2%}: {_ADVICE}' * missed),
+            latency_text(self.latency),
             logger='current',
-            level=logging.WARNING if missed else logging.INFO,
+            level=logging.WARNING if self.latency['missed'] else logging.INFO,
         )
 
     def restructure(self, runner: Runner, keep: Tensor, start: int) -> None:

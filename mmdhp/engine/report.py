@@ -8,6 +8,8 @@ from torch import Tensor
 from mmdhp.costs import Memory
 from mmdhp.methods import Pruner
 
+LATENCY_TOLERANCE = 0.05  # by which a measurement may miss its target
+
 
 def table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:
     """Align columns: the first to the left, the others to the right."""
@@ -72,8 +74,12 @@ def latency_summary(
     """
     cost, meter = pruner.goal.costs['latency'], pruner.meter
     assert meter is not None
+    found = _pair(measured['original'], measured['pruned'])
+    target = pruner.target.as_dict()['latency']
     return {
-        **_pair(measured['original'], measured['pruned']),
+        **found,
+        'target': target,
+        'missed': found['ratio'] > target + LATENCY_TOLERANCE,
         'predicted': _pair(cost.full, cost.value(keep)),
         'unit': 'ms',
         'batch_size': meter.options.batch_size,
@@ -94,11 +100,17 @@ def latency_text(latency: Mapping[str, Any]) -> str:
     """A sentence about :func:`latency_summary`."""
     predicted = latency['predicted']
     shape = 'x'.join(map(str, latency['input_shape']))
+    missed = (
+        f' More than the target of {latency["target"]:.2%}: the machine was '
+        'busy, or its kernels prefer other widths. Set divisor=8 or 16, or a '
+        'smaller target.'
+    )
     return (
         f'Latency of {latency["batch_size"]} x {shape}: measured '
         f'{latency["pruned"]:.4g} of {latency["original"]:.4g} ms '
         f'({latency["ratio"]:.2%}); predicted {predicted["pruned"]:.4g} of '
         f'{predicted["original"]:.4g} ms ({predicted["ratio"]:.2%}).'
+        f'{missed if latency["missed"] else ""}'
     )
 
 

@@ -199,9 +199,9 @@ class HSN(Pruner):
         """See :meth:`Pruner.build_costs`; MACs within :attr:`scope`."""
         costs = super().build_costs(model, forward)
         if self.scope == 'gated':
-            graph, base, kinds = self.graph, self.baseline, self.kinds
-            spared = (ungated_macs(graph, kinds), ungated_macs(base, kinds))
-            costs['macs'] = MACs(graph, base, kinds, spared)
+            own, kinds = (self.graph, self.baseline), self.kinds
+            spared = [ungated_macs(graph, kinds) for graph in own]
+            costs['macs'] = MACs(*own, kinds, (spared[0], spared[1]))
         return costs
 
     def build_program(self, model: nn.Module) -> Controller:
@@ -338,8 +338,8 @@ class HSN(Pruner):
         epsilon = 1 / full if raw else float(self.epsilon)
         value, rise = log_penalty(ratio, target, epsilon)
         self._last = {'sampled_ratio': ratio, 'cost_term': value}
-        if not goal.single:
-            self._last |= {f'sampled_{q}': t.item() for q, t in shares.items()}
+        for key, share in shares.items():
+            self._last[f'sampled_{key}'] = share.item()
         return (self.regularization * rise * slope).to(gates)
 
     def after_step(self, lr: float) -> None:

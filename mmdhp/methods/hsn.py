@@ -338,8 +338,8 @@ class HSN(Pruner):
         epsilon = 1 / full if raw else float(self.epsilon)
         value, rise = log_penalty(ratio, target, epsilon)
         self._last = {'sampled_ratio': ratio, 'cost_term': value}
-        for key, share in shares.items():
-            self._last[f'sampled_{key}'] = share.item()
+        if not goal.single:
+            self._last |= {f'sampled_{q}': t.item() for q, t in shares.items()}
         return (self.regularization * rise * slope).to(gates)
 
     def after_step(self, lr: float) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / 'mmdhp'
 
-CORE = {'graph', 'surgery', 'programs'}
+CORE = {'graph', 'surgery', 'programs', 'costs'}
 METHODS = {'registry', 'version', 'methods', *CORE}
 TOP = METHODS | {'models', 'datasets', 'evaluation', 'visualization'}
 
@@ -22,6 +22,7 @@ INTERNAL = {
     'graph': set(),
     'surgery': {'graph'},
     'programs': {'graph'},
+    'costs': {'graph', 'surgery'},
     'methods': METHODS,
     'models': METHODS,
     'datasets': METHODS,
@@ -44,6 +45,7 @@ EXTERNAL = {
     'graph': {'torch', 'numpy'},
     'surgery': {'torch', 'numpy'},
     'programs': {'torch', 'numpy'},
+    'costs': {'torch', 'numpy'},
     'methods': {'torch', 'numpy'},
 }
 

@@ -7,7 +7,7 @@ import os.path as osp
 import shutil
 import tempfile
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Optional
 
 import mmengine
 import torch
@@ -17,6 +17,7 @@ from mmengine.runner import Runner
 from mmengine.runner.checkpoint import weights_to_cpu
 from torch import Tensor, nn
 
+from mmdhp.costs import Memory
 from mmdhp.methods import Pruner
 from mmdhp.models.widened import original_architecture
 from mmdhp.registry import HOOKS
@@ -58,6 +59,7 @@ def export(
     pruner: Pruner,
     keep: Tensor,
     metrics: Mapping[str, float],
+    latency: Optional[Mapping[str, Any]] = None,
 ) -> str:
     """Write ``WORK_DIR/pruned/``: weights, config, channels and loader.
 
@@ -68,6 +70,8 @@ def export(
         pruner (Pruner): The method that pruned it.
         keep (Tensor): The mask, shape ``(U, )``.
         metrics (Mapping[str, float]): Last validation metrics.
+        latency (Mapping, optional): Of :func:`latency_summary`, if it is a
+            target. Defaults to None.
 
     Returns:
         str: Path of the folder.
@@ -77,7 +81,7 @@ def export(
         'meta': _checkpoint_meta(runner, pruner),
         'state_dict': _validated_weights(runner),
     }
-    summary = channel_summary(pruner, keep, model, metrics)
+    summary = channel_summary(pruner, keep, model, metrics, latency)
     return write_folder(runner.work_dir, runner.cfg, checkpoint, summary)
 
 
@@ -190,6 +194,7 @@ def channel_summary(
     keep: Tensor,
     model: nn.Module,
     metrics: Mapping[str, float],
+    latency: Optional[Mapping[str, Any]] = None,
 ) -> dict[str, Any]:
     """Content of ``channels.json``.
 
@@ -198,8 +203,11 @@ def channel_summary(
         keep (Tensor): The mask, shape ``(U, )``.
         model (nn.Module): The pruned model.
         metrics (Mapping[str, float]): Last validation metrics.
+        latency (Mapping, optional): Of :func:`latency_summary`, if it is a
+            target. Defaults to None.
     """
     graph, base = pruner.graph, pruner.baseline
+    memory = Memory(graph, base)
 
     def compare(pruned: int, original: int) -> dict[str, Any]:
         return {
@@ -211,13 +219,14 @@ def channel_summary(
     summary: dict[str, Any] = {
         'format_version': resizing.FORMAT_VERSION,
         'method': pruner.name,
-        'target': {pruner.target.quantity: pruner.target.ratio},
+        'target': pruner.target.as_dict(),
         'macs': compare(
             int(graph.macs(keep, pruner.kinds)),
             int(base.macs(kinds=pruner.kinds)),
         ),
         'macs_kinds': list(pruner.kinds),
         'params': compare(int(graph.params(keep)), int(base.params())),
+        'memory': compare(memory.value(keep), int(memory.full)),
         'input_shape': list(pruner.input_shape),
         'metrics': plain_numbers(metrics),
         'versions': {
@@ -236,6 +245,8 @@ def channel_summary(
         },
         'attributes': graph.attribute_values(keep),
     }
+    if latency is not None:
+        summary['latency'] = dict(latency)
     if base is not graph:
         summary['widened'] = {group.name: group.size for group in graph.groups}
     return summary

@@ -9,6 +9,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor
 
+from mmdhp.methods import Progress
 from mmdhp.methods.options import (
     accepted,
     check_choices,
@@ -33,7 +34,12 @@ from .history import History
 from .numbers import LossWatch, check_numbers
 from .optim_wrapper import PruningAmpOptimWrapper, PruningOptimWrapper
 from .random_state import rng_state
-from .report import announcement, group_table
+from .report import (
+    announcement,
+    group_table,
+    latency_summary,
+    latency_text,
+)
 from .resumable_hook import ResumableHook
 from .saving import (
     protect_checkpoints,
@@ -257,12 +263,13 @@ class PruningHook(ResumableHook):
         check_numbers(runner)
         progress = self.pruner.progress()
         check_ranks_agree(f'{progress}')
-        self._log_ratios(runner, progress.macs, progress.params)
+        self._log_ratios(runner, progress)
         statistics = self.pruner.statistics()
         self.history.look(runner, progress, statistics)
         for name, value in statistics.items():
             runner.message_hub.update_scalar(f'train/{name}', value)
-        more = ', '.join(f'{name} {v:.4g}' for name, v in statistics.items())
+        named = {**progress.others, **statistics}
+        more = ', '.join(f'{name} {v:.4g}' for name, v in named.items())
         print_log(
             f'Search at iteration {runner.iter + 1}: {progress.macs:.2%} of '
             f'the MACs and {progress.params:.2%} of the parameters are left '
@@ -281,9 +288,10 @@ class PruningHook(ResumableHook):
         if not self.due:
             self._plan(runner, runner.iter + 1)
 
-    def _log_ratios(self, runner: Runner, macs: float, params: float) -> None:
-        runner.message_hub.update_scalar('train/macs_ratio', macs)
-        runner.message_hub.update_scalar('train/params_ratio', params)
+    def _log_ratios(self, runner: Runner, progress: Progress) -> None:
+        ratios = {'macs': progress.macs, 'params': progress.params}
+        for name, ratio in {**ratios, **progress.others}.items():
+            runner.message_hub.update_scalar(f'train/{name}_ratio', ratio)
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Transition between two epochs."""
@@ -311,6 +319,7 @@ class PruningHook(ResumableHook):
             self.pruner.leave(unwrapped(runner))
         with undone_on_error(runner, self):
             proof = self._proof(runner, keep)
+            self._measure(keep)
             self.history.cut(runner, keep, self.pruner.ratios(keep))
             self.restructure(runner, keep, position(runner))
         compile_again(runner)
@@ -318,7 +327,7 @@ class PruningHook(ResumableHook):
             runner.model, runner.iter, runner.train_loop.max_iters
         )
         recalibrate(runner, self.recalibrate)
-        self._log_ratios(runner, *self.pruner.ratios(keep))
+        self._log_ratios(runner, self.pruner.standing(keep, reached=None))
         for name in self.pruner.statistics():  # of the search alone
             runner.message_hub.log_scalars.pop(f'train/{name}', None)
         print_log(
@@ -339,6 +348,18 @@ class PruningHook(ResumableHook):
             unwrapped(runner), self.pruner.graph, keep, self.pruner.input_shape
         )
         return f' Masked against shrunk output: {difference:.1e}.'
+
+    def _measure(self, keep: Tensor) -> None:
+        """Compare the latency that was predicted with one that is measured."""
+        measured = self.pruner.measure(keep)
+        if not measured:
+            return
+        self.latency = latency_summary(self.pruner, keep, measured)
+        print_log(
+            latency_text(self.latency),
+            logger='current',
+            level=logging.WARNING if self.latency['missed'] else logging.INFO,
+        )
 
     def restructure(self, runner: Runner, keep: Tensor, start: int) -> None:
         """Small model, its optimizer, schedulers and length, in place."""
@@ -390,6 +411,8 @@ class PruningHook(ResumableHook):
     def export_model(self, runner: Runner) -> None:
         """Write the folder of the pruned model."""
         if self.keep is not None and dist.is_main_process():
-            folder = export(runner, self.pruner, self.keep, self.metrics)
+            folder = export(
+                runner, self.pruner, self.keep, self.metrics, self.latency
+            )
             print_log(f'Pruned model: {folder}', logger='current')
         dist.barrier()

@@ -23,6 +23,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from .cost import Activity
 from .errors import GraphError
 from .open_forward import install
 from .restoring import same_device, untouched
@@ -139,6 +140,24 @@ def execute(
             'that the model accepts (`input_shape` in a config, without '
             'the batch axis).'
         ) from error
+
+
+def record_calls(
+    model: nn.Module, inputs: Inputs, forward: Optional[Forward] = None
+) -> Activity:
+    """The operators that a model runs on ``inputs``, with atoms in strands.
+
+    Args:
+        model (nn.Module): Any module, unchanged afterwards.
+        inputs (Tensor | tuple | dict): Sample inputs, batch first.
+        forward (Callable, optional): As for :func:`execute`.
+
+    Raises:
+        GraphError: If the model cannot run on these inputs.
+    """
+    tracer = execute(model, inputs, forward)
+    book = tracer.book
+    return Activity(book.calls, book.returned, tracer.batch_size)
 
 
 def _run(

@@ -40,7 +40,7 @@ from mmdhp.methods.selection import select
 
 _DEFAULT = ('srresnet', 'resnet50', 'resnet56')
 _SHAPES = {'srresnet': (3, 96, 96)}  # else that of the training
-_BISECTIONS = 9
+_BISECTIONS = 7
 _FLOOR = 4  # channels
 
 

@@ -69,7 +69,7 @@ NETWORKS = {
     'resnet56': cifar_resnet(56),
     'resnet110': cifar_resnet(110),
     'resnet164': cifar_resnet(164),
-    'resnet50': Network(resnet50, (3, 224, 224), 256, 8),
+    'resnet50': Network(resnet50, (3, 224, 224), 256, 4),
     'srresnet': Network(
         built(type='mmdhp.SRResNet'),
         (3, 24, 24),
@@ -82,12 +82,12 @@ NETWORKS = {
         built(type='mmdhp.EDSR'),
         (3, 48, 48),
         16,
-        4,
+        2,
         ADAM,
         (('head', 'upsampler.*'),),
         ('sub_mean', 'tail'),
     ),
-    'dncnn': Network(built(type='mmdhp.DnCNN'), (1, 64, 64), 64, 16, ADAM),
+    'dncnn': Network(built(type='mmdhp.DnCNN'), (1, 64, 64), 64, 8, ADAM),
 }
 
 

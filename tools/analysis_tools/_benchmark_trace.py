@@ -124,6 +124,14 @@ def chosen() -> list[Entry]:
     ]
 
 
+def built(entry: Entry, device: torch.device) -> nn.Module:
+    """The network, to be evaluated."""
+    torch.manual_seed(0)
+    model = entry.build().to(device)
+    model.eval()  # OpenMMLab's backbones return nothing here
+    return model
+
+
 # -------------------------------------------------------------------- the two
 def ours(model: nn.Module, inputs: tuple, entry: Entry) -> Any:
     """The channel graph."""
@@ -141,9 +149,7 @@ def row(
     entry: Entry, memory: Sequence[str], args: argparse.Namespace
 ) -> list[str]:
     """Cells of one network; says what fails, and why."""
-    torch.manual_seed(0)
-    model = entry.build().to(args.device).eval()
-    name = f'{entry.library} {entry.model} {entry.arch}'.strip()
+    model = built(entry, args.device)
     count = amount(sum(p.numel() for p in model.parameters()))
     try:
         inputs = inputs_of(model, entry, args.device)
@@ -153,10 +159,10 @@ def row(
         ]
         own, peer = timed(calls, args)
     except Exception as error:  # whatever a model or the peer raises
-        return [name, count, brief(error), '-', '-', *memory]
+        return [entry.name, count, brief(error), '-', '-', *memory]
     both = spread(ratios(own, peer)) if peer else '-'
     cells = [milliseconds(own), milliseconds(peer) if peer else 'fails', both]
-    return [name, count, *cells, *memory]
+    return [entry.name, count, *cells, *memory]
 
 
 def timed(
@@ -192,7 +198,7 @@ def peak(build: Callable, entry: Entry, device: torch.device) -> str:
     """Memory of one of both, in MiB."""
 
     def ready() -> Callable[[], Any]:
-        model = entry.build().to(device).eval()
+        model = built(entry, device)
         inputs = inputs_of(model, entry, device)
         return functools.partial(build, model, inputs, entry)
 

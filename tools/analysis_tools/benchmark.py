@@ -29,10 +29,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(title='what to measure', dest='part')
     for name, part in PARTS.items():
-        first = part.__doc__.partition('\n')[0].rstrip('.')
         own = commands.add_parser(
             name,
-            help=first[0].lower() + first[1:],
+            help=part.__doc__.partition('\n')[0],
             description=part.__doc__,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )

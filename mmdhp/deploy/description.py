@@ -96,6 +96,7 @@ def preprocessing_facts(
         'pad_size_divisor': facts.pad_divisor,
         'pad_mode': facts.pad_mode,
         'pad_value': facts.pad_value,
+        'pad_before_normalisation': facts.pads_first,
         'note': 'the file does this; give it values from 0 to 255'
         if included
         else 'do this before running the file',

@@ -25,7 +25,7 @@ IMAGE_DATASETS_IN_RGB = ('CIFAR', 'MNIST', 'FashionMNIST')
 class Preprocessing:
     """How an image, bytes from 0 to 255, becomes the network's input.
 
-    ``(image - mean) / std``, then filled up at the bottom and on the right.
+    ``(image - mean) / std``, filled up at the bottom and on the right.
 
     Attributes:
         kind (str): Class of the data preprocessor.
@@ -35,8 +35,10 @@ class Preprocessing:
         channel_order (str | None): ``'RGB'``, ``'BGR'``, ``'gray'``, or None
             if the config does not tell.
         pad_divisor (int): Height and width become multiples of it.
-        pad_value (float): What is filled in behind normalisation.
+        pad_value (float): What is filled in.
         pad_mode (str): As of :func:`torch.nn.functional.pad`.
+        pads_first (bool): Whether images are filled up before they are
+            normalised, as MMagic's loaders have it, or after that.
         known (bool): Whether the preprocessor is understood; if not, the
             rest means nothing.
     """
@@ -48,6 +50,7 @@ class Preprocessing:
     pad_divisor: int = 1
     pad_value: float = 0.0
     pad_mode: str = 'constant'
+    pads_first: bool = False
     known: bool = True
 
 
@@ -77,7 +80,11 @@ class Preprocessor(nn.Module):
         Returns:
             Tensor: Shape ``(n, c, h', w')``.
         """
-        images = (images - self.mean) / self.std
+        if self.facts.pads_first:
+            return (self._pad(images) - self.mean) / self.std
+        return self._pad((images - self.mean) / self.std)
+
+    def _pad(self, images: Tensor) -> Tensor:
         divisor, mode = self.facts.pad_divisor, self.facts.pad_mode
         if divisor == 1:
             return images
@@ -126,6 +133,7 @@ def preprocessing_of(
         pad_divisor=int(found.pad_size_divisor),
         pad_value=float(found.pad_value),
         pad_mode=getattr(found, 'pad_mode', 'constant'),
+        pads_first=hasattr(found, 'output_channel_order'),
     )
 
 

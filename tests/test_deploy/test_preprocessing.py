@@ -97,6 +97,21 @@ def test_order_of_channels_in_mmagic(loaded, wanted, order):
     assert (facts.mean, facts.std) == (tuple(MEAN), tuple(STD))
 
 
+def test_mmagic_fills_up_before_it_normalises():
+    pytest.importorskip('mmagic')
+    from mmagic.models import DataPreprocessor
+    from mmagic.structures import DataSample
+
+    preprocessor = DataPreprocessor(MEAN, STD, pad_size_divisor=4)
+    images = torch.randint(0, 256, (1, *SIZE), dtype=torch.uint8)
+    data = {'inputs': [images[0]], 'data_samples': [DataSample()]}
+    expected = preprocessor(data)['inputs']
+
+    facts = preprocessing_of(model_with(preprocessor), Config({}), 3)
+
+    torch.testing.assert_close(Preprocessor(facts)(images.float()), expected)
+
+
 @pytest.mark.parametrize(
     ('cfg', 'channels', 'order'),
     [

@@ -31,9 +31,10 @@ def points(size: int, divisor: int = 1) -> list[int]:
     Examples:
         >>> points(64)
         [1, 16, 17, 32, 33, 48, 49, 64]
-        >>> points(64, 8), points(12), points(512)
-        ([8, 16, 24, 32, 40, 48, 56, 64], [1, 3, 6, 9, 12], \
-[1, 56, 120, 248, 376, 512])
+        >>> points(64, 8)
+        [8, 16, 24, 32, 40, 48, 56, 64]
+        >>> points(12), points(512)
+        ([1, 2, 3, 6, 9, 12], [1, 56, 120, 248, 376, 512])
     """
     blocks = math.ceil(size / BLOCK)
     found = [1, size]

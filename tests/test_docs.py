@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from mmdhp.graph.reasons import REASONS
+from mmdhp.graph.rules import RULES
+from mmdhp.registry import PRUNERS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -57,3 +59,34 @@ def test_documented_commands_name_existing_files():
         for block in blocks(page, 'bash'):
             for name in named.findall(block):
                 assert (ROOT / name).exists(), f'{page.name}: {name}'
+
+
+def test_the_examples_of_extending_run(capsys):
+    page = ROOT / 'docs' / 'extending.md'
+    names = {}
+    rules = dict(RULES)
+    known = dict(PRUNERS.module_dict)
+    try:
+        for code in blocks(page, 'python'):
+            exec(compile(code, page.name, 'exec'), names)
+    finally:
+        RULES.clear()
+        RULES.update(rules)
+        PRUNERS.module_dict.clear()
+        PRUNERS.module_dict.update(known)
+    assert capsys.readouterr().out.splitlines()[:2] == ['[]', "['first']"]
+    first = names['model'].first.weight
+    assert 3 < len(first) < 8
+    assert names['keep'].tolist() == [i < len(first) for i in range(8)]
+
+
+def test_messages_of_the_faq_are_ours():
+    """Every quoted message stands in the source, but for what differs."""
+    source = ''.join(p.read_text() for p in (ROOT / 'mmdhp').rglob('*.py'))
+    source = re.sub(r"""['"]\n\s*f?['"]""", '', source)  # joined literals
+    text = (ROOT / 'docs' / 'faq.md').read_text()
+    quoted = re.findall(r'^> (.+)$', text, re.M)
+    assert len(quoted) >= 8
+    for message in quoted:
+        for part in filter(str.strip, message.split('...')):
+            assert part.strip() in source, (message, part)

@@ -18,6 +18,7 @@ from .checks import check_complete, check_unpruned
 from .numbers import check_numbers
 from .random_state import own_generator, rng_state, set_rng_state
 from .record import KEY, check_groups, make_record, read_record
+from .search_data import skip_quietly
 from .stage import by_epoch
 from .transition import reset_hooks, unwrapped
 
@@ -110,6 +111,7 @@ class ResumableHook(Hook, ABC):
     def continue_random(self, runner: Runner) -> None:
         """Let random numbers go on where the resumed run stopped."""
         own_generator(runner)
+        skip_quietly(runner)
         if self._resumed_rng is not None and dist.is_main_process():
             set_rng_state(self._resumed_rng)
         self._resumed_rng = None

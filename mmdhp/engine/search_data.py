@@ -10,7 +10,7 @@ from mmengine.registry import DATASETS
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from .random_state import own_generator
+from .random_state import own_generator, rng_state, set_rng_state
 from .stage import by_epoch
 
 
@@ -56,10 +56,24 @@ def _use(runner: Runner, loader: DataLoader, done: int) -> None:
     loop.dataloader = loader
     own_generator(runner)
     if not by_epoch(runner):
-        kind: Any = type(loop.dataloader_iterator)
-        if isinstance(loop.dataloader_iterator, _Rest):
-            kind = type(loop.dataloader_iterator.batches)
-        loop.dataloader_iterator = _Rest(kind(loader), done)
+        old = _rest(loop.dataloader_iterator)
+        kind: Any = type(old.batches)
+        loop.dataloader_iterator = _Rest(kind(loader), done, old.pending)
+
+
+def skip_quietly(runner: Runner) -> None:
+    """Let a resumed loop skip batches without random numbers, in place.
+
+    MMEngine 0.10.7 and before draw the batches of all iterations done and
+    throw them away, with what their augmentation takes from the generators;
+    later versions ask the iterator to skip them.
+    """
+    if by_epoch(runner) or not runner.iter:
+        return
+    rest = _rest(runner.train_loop.dataloader_iterator)
+    if not hasattr(rest.batches, 'skip_iter'):
+        rest.pending = runner.iter
+        runner.train_loop.dataloader_iterator = rest
 
 
 class _Rest:
@@ -68,22 +82,38 @@ class _Rest:
     Args:
         batches (Iterator): MMEngine's endless iterator.
         done (int): Iterations that took their batches elsewhere.
+        pending (int): Batches that the loop is about to throw away.
     """
 
-    def __init__(self, batches: Any, done: int) -> None:
+    def __init__(self, batches: Any, done: int = 0, pending: int = 0) -> None:
         self.batches = batches
         self.done = done
+        self.pending = pending
 
     def __iter__(self) -> Iterator:
         return self
 
     def __next__(self) -> Any:
-        return next(self.batches)
+        if not self.pending:
+            return next(self.batches)
+        self.pending -= 1
+        if self.done:
+            self.done -= 1
+            return None
+        saved = rng_state()
+        try:
+            return next(self.batches)
+        finally:
+            set_rng_state(saved)
 
     def skip_iter(self, iterations: int) -> None:
         """Skip the batches of a number of iterations of the whole run."""
         if iterations > self.done:
             self.batches.skip_iter(iterations - self.done)
+
+
+def _rest(batches: Any) -> _Rest:
+    return batches if isinstance(batches, _Rest) else _Rest(batches)
 
 
 def build_loader(

@@ -130,7 +130,7 @@ def resume_point(work_dir: str) -> Optional[str]:
     Raises:
         ValueError: If no checkpoint can be read; tells why not, for each.
     """
-    damaged = []
+    damaged: list[str] = []
     for path in dict.fromkeys(_candidates(work_dir)):
         problem = problem_of(path)
         if problem is None:

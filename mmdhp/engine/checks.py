@@ -1,8 +1,9 @@
 """What must hold before a run may go on."""
 
+import contextlib
 import zlib
 from collections.abc import Mapping
-from typing import Any, Union
+from typing import Any, Callable, TypeVar, Union
 
 import torch
 from mmengine import dist
@@ -16,7 +17,54 @@ from mmdhp.methods import Pruner
 from mmdhp.models.model_forward import run_model
 from mmdhp.surgery import verify
 
+Decision = TypeVar('Decision')
+
 TOLERANCE = 1e-3  # largest relative difference, for single precision
+
+
+def check_runner(runner: Any) -> None:
+    """Refuse runners that hold their model and optimizer elsewhere.
+
+    Raises:
+        TypeError: If it is no :class:`Runner`.
+    """
+    if not isinstance(runner, Runner):
+        raise TypeError(
+            f'PruningHook found a {type(runner).__name__}, whose strategy '
+            '(DeepSpeed, FSDP, ...) owns model and optimizer, so channels '
+            "cannot be cut. Remove runner_type='FlexibleRunner' and "
+            '`strategy`, and start several processes with '
+            'tools/dist_train.sh.'
+        )
+
+
+def decide_together(decide: Callable[[], Decision]) -> Decision:
+    """Take a decision that must be the same in all processes.
+
+    None waits for another one that cannot decide.
+
+    Args:
+        decide (Callable): Returns a bool mask, or something whose text is
+            compared.
+
+    Returns:
+        Any: What it returns.
+
+    Raises:
+        RuntimeError: In a process that has decided, if another one has
+            decided differently or failed.
+        Exception: In a process that failed, what it failed with.
+    """
+    try:
+        decision = decide()
+    except Exception as error:
+        with contextlib.suppress(RuntimeError):
+            check_ranks_agree(f'{type(error).__name__}: {error}')
+        raise
+    check_ranks_agree(
+        decision if isinstance(decision, Tensor) else f'{decision}'
+    )
+    return decision
 
 
 def check_ranks_agree(decision: Union[str, Tensor]) -> None:
@@ -39,8 +87,8 @@ def check_ranks_agree(decision: Union[str, Tensor]) -> None:
     if hashes[0] != -hashes[1]:
         raise RuntimeError(
             f'Processes of the search disagree: rank {dist.get_rank()} '
-            f'{shown} (hash {own}), another one decided differently. The '
-            'search variables have diverged: check that all ranks run the '
+            f'{shown} (hash {own}), another one decided differently '
+            'or failed. The search variables have diverged: check that all ranks run the '
             'same config and that no hook changes gradients on one rank only.'
         )
 

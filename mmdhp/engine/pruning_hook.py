@@ -22,9 +22,10 @@ from .calibration import recalibrate, show_gradients
 from .checkpoint_file import check_start
 from .checks import (
     check_exact,
-    check_ranks_agree,
+    check_runner,
     check_trained,
     check_weights_named,
+    decide_together,
 )
 from .compilation import compile_again, step_eagerly
 from .export import check_exportable, export
@@ -122,6 +123,7 @@ class PruningHook(ResumableHook):
             TypeError: If the optimizer wrapper is not one that searches.
             ValueError: If the fine-tune schedulers are not known as a config.
         """
+        check_runner(runner)
         check_start(runner)
         wrapper = runner.optim_wrapper
         if not isinstance(wrapper, OptimWrapper) or hasattr(self, 'pruner'):
@@ -243,8 +245,7 @@ class PruningHook(ResumableHook):
                 self._look(runner, last=True)
 
     def _look(self, runner: Runner, last: bool) -> None:
-        progress = self.pruner.progress()
-        check_ranks_agree(f'{progress}')
+        progress = decide_together(self.pruner.progress)
         self._log_ratios(runner, progress.macs, progress.params)
         statistics = self.pruner.statistics()
         for name, value in statistics.items():
@@ -290,8 +291,7 @@ class PruningHook(ResumableHook):
             self.pruner.set_mode(unwrapped(runner))
 
     def _transition(self, runner: Runner) -> None:
-        keep = self.pruner.select()
-        check_ranks_agree(keep)
+        keep = decide_together(self.pruner.select)
         self.pruner.leave(unwrapped(runner))
         proof = ''
         if self.verify:

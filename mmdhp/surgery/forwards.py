@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from torch import nn
 
@@ -34,7 +35,7 @@ def plain_forwards(model: nn.Module) -> Iterator[None]:
 
 def _is_decorated(module: nn.Module) -> bool:
     """Whether a function of the instance wraps the forward of its class."""
-    forward = vars(module).get('forward')
+    forward: Any = vars(module).get('forward')
     if not hasattr(forward, '__wrapped__'):
         return False
     while hasattr(forward, '__wrapped__'):

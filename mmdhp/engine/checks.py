@@ -88,8 +88,9 @@ def check_ranks_agree(decision: Union[str, Tensor]) -> None:
         raise RuntimeError(
             f'Processes of the search disagree: rank {dist.get_rank()} '
             f'{shown} (hash {own}), another one decided differently '
-            'or failed. The search variables have diverged: check that all ranks run the '
-            'same config and that no hook changes gradients on one rank only.'
+            'or failed. The search variables have diverged: check that all '
+            'ranks run the same config and that no hook changes gradients on '
+            'one rank only.'
         )
 
 

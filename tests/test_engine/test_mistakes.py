@@ -103,7 +103,8 @@ def test_no_training_starts(tmp_path, changes, message):
 
 
 def test_a_runner_with_a_strategy_is_refused(tmp_path):
-    cfg = config(tmp_path, runner_type='FlexibleRunner')
+    cfg = config(tmp_path, runner_type='FlexibleRunner', env_cfg={})
+    cfg.strategy = {'type': 'SingleDeviceStrategy'}
     with pytest.raises(TypeError, match='found a FlexibleRunner, whose strat'):
         RUNNERS.build(cfg).train()
 

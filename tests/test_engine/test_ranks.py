@@ -43,7 +43,7 @@ class Fault(Hook):
         hook = hook_of(runner, 'PruningHook')
         if self.what == 'variables':
             for parameter in hook.pruner.program.parameters():
-                parameter.data.mul_(0.5)
+                parameter.data.copy_(parameter.data.flip(0))
         elif self.what == 'nan':
             for parameter in hook.pruner.program.parameters():
                 parameter.data.fill_(float('nan'))

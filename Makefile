@@ -19,7 +19,7 @@ demo: $(STAMP)  ## Prune a small network from search to export on the CPU
 	@$(BIN)/python tools/demo.py
 
 test: $(STAMP)  ## Run all tests and the examples of the docstrings
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n logical --maxprocesses=4 --dist=loadfile
 
 lint: $(STAMP)  ## Check style, format and types
 	@$(BIN)/ruff check .

@@ -35,3 +35,33 @@ def cpu_amp(monkeypatch):
         'mmengine.optim.optimizer.amp_optimizer_wrapper.is_cuda_available',
         lambda: True,
     )
+
+
+@pytest.fixture(scope='session')
+def toy(tmp_path_factory):
+    """A pruned folder that needs nothing but MMEngine; no preprocessing."""
+    from deploy_toy import prune
+
+    folder = tmp_path_factory.mktemp('toy')
+    imports = {'imports': ['mmdhp', 'toy']}
+    return prune(
+        folder, {'type': 'ToyNet'}, 'mmengine', custom_imports=imports
+    )
+
+
+@pytest.fixture(scope='session')
+def classifier(tmp_path_factory):
+    """A pruned folder of an image classifier of MMPretrain."""
+    pytest.importorskip('mmpretrain')
+    from deploy_toy import CLASSIFIER, prune
+
+    return prune(tmp_path_factory.mktemp('cls'), CLASSIFIER, 'mmpretrain')
+
+
+@pytest.fixture(scope='session')
+def restorer(tmp_path_factory):
+    """A pruned folder of MMagic's super-resolution, which pads its inputs."""
+    pytest.importorskip('mmagic')
+    from deploy_toy import RESTORER, prune
+
+    return prune(tmp_path_factory.mktemp('sr'), RESTORER, 'mmagic')

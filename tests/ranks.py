@@ -71,7 +71,7 @@ def _rank(folder, rank, count, function, arguments):
 
 def distributed(cfg):
     """A config for one of several processes on the CPU."""
-    from _common import prepare_processes
+    from mmdhp.cli.common import prepare_processes
 
     cfg = cfg.copy()
     cfg.launcher = 'pytorch'

@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / 'mmdhp'
 
-CORE = {'graph', 'surgery', 'programs'}
+CORE = {'graph', 'surgery', 'programs', 'costs'}
 METHODS = {'registry', 'version', 'methods', *CORE}
 TOP = METHODS | {'models', 'datasets', 'evaluation', 'visualization'}
 
@@ -22,12 +22,18 @@ INTERNAL = {
     'graph': set(),
     'surgery': {'graph'},
     'programs': {'graph'},
+    'costs': {'graph', 'surgery'},
     'methods': METHODS,
     'models': METHODS,
     'datasets': METHODS,
     'evaluation': METHODS,
     'visualization': METHODS,
     'engine': TOP,
+    'report': TOP | {'engine'},
+    'deploy': TOP | {'engine'},
+    'apis': TOP | {'engine'},
+    'cli': TOP | {'engine', 'apis', 'report', 'deploy'},
+    '__main__': {'cli'},
 }
 
 # Top folder or file -> third-party packages; what is missing here is free.
@@ -39,6 +45,7 @@ EXTERNAL = {
     'graph': {'torch', 'numpy'},
     'surgery': {'torch', 'numpy'},
     'programs': {'torch', 'numpy'},
+    'costs': {'torch', 'numpy'},
     'methods': {'torch', 'numpy'},
 }
 

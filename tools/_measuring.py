@@ -9,18 +9,17 @@ import time
 from collections.abc import Sequence
 from typing import Any, Optional
 
-import numpy as np
 import torch
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
-from PIL import Image
 from torch import nn
 
 import mmdhp
 from mmdhp.engine.report import amount, table
 from mmdhp.models.model_forward import run_model
+from mmdhp.report.restoration import network_of, to_image
 
 # On which benchmark the DHP paper measures time and memory.
 TIMED = ('Urban100', 'BSD68')
@@ -33,13 +32,6 @@ def benchmark_of(runner: Runner) -> str:
     metrics = runner.test_loop.evaluator.metrics or []
     names = [metric.prefix for metric in metrics if metric.prefix]
     return names[0] if names else 'test'
-
-
-def network_of(model: nn.Module) -> nn.Module:
-    """The network of a model: MMagic's generator, else all of it."""
-    if is_model_wrapper(model):
-        model = model.module
-    return getattr(model, 'generator', model)
 
 
 class CostHook(Hook):
@@ -152,14 +144,6 @@ class SaveImagesHook(Hook):
             to_image(sample.output.pred_img).save(
                 osp.join(folder, f'{name}.png')
             )
-
-
-def to_image(tensor: torch.Tensor) -> Image.Image:
-    """Image of MMagic's ``(C, H, W)`` in [0, 255], gray or blue first."""
-    pixels = tensor.detach().cpu().float().reshape(tensor.shape[-3:])
-    pixels = pixels.clamp(0, 255).round().byte().flip(0).permute(1, 2, 0)
-    array = np.ascontiguousarray(pixels.numpy())
-    return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
 
 
 def costs(

@@ -4,14 +4,6 @@
 import argparse
 import os.path as osp
 
-from _common import (
-    add_common_options,
-    check_checkpoint,
-    check_dataloader,
-    clear_errors,
-    load_config,
-    prepare_processes,
-)
 from _measuring import (
     PAPER_SIZE,
     CostHook,
@@ -25,6 +17,15 @@ from mmengine.evaluator import DumpResults
 from mmengine.fileio import dump
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
+
+from mmdhp.cli.common import (
+    add_common_options,
+    check_checkpoint,
+    check_dataloader,
+    clear_errors,
+    load_config,
+    prepare_processes,
+)
 
 
 def parse_args() -> argparse.Namespace:

@@ -13,11 +13,11 @@ from typing import Any, Optional
 import cv2
 import numpy as np
 import torch
-from _common import check_checkpoint, clear_errors
 from mmengine.config import Config, DictAction
 from mmengine.registry import MODELS, init_default_scope
 
 import mmdhp
+from mmdhp.cli.common import check_checkpoint, clear_errors
 from mmdhp.datasets.tracking.annotation_files import list_images
 from mmdhp.engine.checkpoint_file import read_checkpoint
 from mmdhp.models.online_tracking.localization import NOT_FOUND, UNCERTAIN

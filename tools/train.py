@@ -3,7 +3,11 @@
 
 import argparse
 
-from _common import (
+from mmengine.config import Config
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from mmdhp.cli.common import (
     add_common_options,
     check_checkpoint,
     check_dataloader,
@@ -11,10 +15,6 @@ from _common import (
     load_config,
     prepare_processes,
 )
-from mmengine.config import Config
-from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
-
 from mmdhp.engine.checkpoint_file import resume_point
 
 AMP_TYPES = {

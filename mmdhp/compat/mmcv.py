@@ -14,8 +14,6 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, Callable, Optional
 
-from . import mmcv_operators
-
 EXTENSION = 'mmcv._ext'
 
 
@@ -23,6 +21,7 @@ def _operator(name: str) -> Callable[..., Any]:
     """An operator of the stand-in, by its name in ``mmcv._ext``."""
     if name.startswith('__'):  # what Python asks of any module
         raise AttributeError(f'module {EXTENSION!r} has no {name!r}')
+    from . import mmcv_operators  # with PyTorch, so not before it is needed
 
     def refuse(*args: Any, **kwargs: Any) -> Any:
         raise mmcv_operators.missing(name)

@@ -1,7 +1,7 @@
 """Training batches on the side, before or between the iterations of a run."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -9,7 +9,7 @@ from mmengine import dist
 from mmengine.dataset import DefaultSampler
 from mmengine.logging import print_log
 from mmengine.runner import Runner
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 
@@ -33,25 +33,50 @@ def recalibrate(runner: Runner, batches: int) -> None:
             data set, all of them.
     """
     model = unwrapped(runner)
-    norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
-    norms = [m for m in norms if m.track_running_stats]
-    if not norms or batches < 1:
+    if batches < 1 or not tracking_norms(model):
         return
+    count = estimate_statistics(model, _losses(runner, model, batches))
+    print_log(
+        f'BatchNorm statistics estimated anew from {count} batches.',
+        logger='current',
+    )
+
+
+def tracking_norms(model: nn.Module) -> list[Any]:
+    """BatchNorms of a model that keep statistics."""
+    norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
+    return [norm for norm in norms if norm.track_running_stats]
+
+
+@torch.no_grad()
+def estimate_statistics(model: nn.Module, passes: Iterable[Any]) -> int:
+    """Average BatchNorm statistics over forward passes, in place.
+
+    Then over all processes. The model is left in training mode.
+
+    Args:
+        model (nn.Module): The model.
+        passes (Iterable): Runs the model once with every item.
+
+    Returns:
+        int: Number of passes.
+    """
+    norms = tracking_norms(model)
     momenta = [m.momentum for m in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # cumulative average
     model.train()
-    count = sum(1 for _ in _losses(runner, model, batches))
-    for norm, momentum in zip(norms, momenta):
-        norm.momentum = momentum
+    try:
+        count = sum(1 for _ in passes)
+    finally:
+        for norm, momentum in zip(norms, momenta):
+            norm.momentum = momentum
+    for norm in norms:
         if dist.is_distributed():
             for buffer in (norm.running_mean, norm.running_var):
                 dist.all_reduce(buffer, op='mean')
-    print_log(
-        f'BatchNorm statistics estimated anew from {count} batches.',
-        logger='current',
-    )
+    return count
 
 
 def show_gradients(runner: Runner, pruner: Pruner) -> None:

@@ -1,23 +1,22 @@
 """What must hold before a run may go on."""
 
-import contextlib
-import zlib
+import logging
 from collections.abc import Mapping
-from typing import Any, Callable, TypeVar, Union
+from typing import Any, Optional
 
 import torch
 from mmengine import dist
+from mmengine.logging import print_log
 from mmengine.model import PretrainedInit
 from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.data import DataLoader
 
 from mmdhp.graph import ChannelGraph
 from mmdhp.methods import Pruner
 from mmdhp.models.model_forward import run_model
 from mmdhp.surgery import verify
-
-Decision = TypeVar('Decision')
 
 TOLERANCE = 1e-3  # largest relative difference, for single precision
 
@@ -35,62 +34,6 @@ def check_runner(runner: Any) -> None:
             "cannot be cut. Remove runner_type='FlexibleRunner' and "
             '`strategy`, and start several processes with '
             'tools/dist_train.sh.'
-        )
-
-
-def decide_together(decide: Callable[[], Decision]) -> Decision:
-    """Take a decision that must be the same in all processes.
-
-    None waits for another one that cannot decide.
-
-    Args:
-        decide (Callable): Returns a bool mask, or something whose text is
-            compared.
-
-    Returns:
-        Any: What it returns.
-
-    Raises:
-        RuntimeError: In a process that has decided, if another one has
-            decided differently or failed.
-        Exception: In a process that failed, what it failed with.
-    """
-    try:
-        decision = decide()
-    except Exception as error:
-        with contextlib.suppress(RuntimeError):
-            check_ranks_agree(f'{type(error).__name__}: {error}')
-        raise
-    check_ranks_agree(
-        decision if isinstance(decision, Tensor) else f'{decision}'
-    )
-    return decision
-
-
-def check_ranks_agree(decision: Union[str, Tensor]) -> None:
-    """Compare a decision over all processes.
-
-    Args:
-        decision (str | Tensor): Text, or a bool mask of shape ``(U, )``.
-
-    Raises:
-        RuntimeError: On every process, if any decided differently.
-    """
-    if isinstance(decision, Tensor):
-        content = decision.to(torch.uint8).cpu().numpy().tobytes()
-        shown = f'keeps {int(decision.sum())} units'
-    else:
-        content, shown = decision.encode(), f'has {decision}'
-    own = zlib.crc32(content)
-    hashes = torch.tensor([own, -own], dtype=torch.float64)
-    dist.all_reduce(hashes, op='max')
-    if hashes[0] != -hashes[1]:
-        raise RuntimeError(
-            f'Processes of the search disagree: rank {dist.get_rank()} '
-            f'{shown} (hash {own}), another one decided differently '
-            'or failed. The search variables have diverged: check that all '
-            'ranks run the same config and that no hook changes gradients on '
-            'one rank only.'
         )
 
 
@@ -162,6 +105,49 @@ def check_unpruned(
             "fine-tune it as model=dict(type='mmdhp.Pruned', "
             'architecture=...) without a pruner.'
         )
+
+
+def check_data(runner: Runner) -> None:
+    """Refuse data loaders without batches; warn of batches of one.
+
+    Raises:
+        ValueError: Naming the loaders, with the size of their data sets.
+    """
+    loops = {'train': runner.train_loop, 'val': runner.val_loop}
+    problems = []
+    for name, loop in loops.items():
+        loader = getattr(loop, 'dataloader', None)
+        if isinstance(loader, DataLoader) and _length(loader) == 0:
+            samples = _length(loader.dataset)
+            problem = f'{name}_dataloader gives no batch: its data set has '
+            problem += f'{samples} samples'
+            if loader.drop_last and samples:
+                problem += f', and drop_last needs {loader.batch_size} of them'
+            problems.append(problem)
+    if problems:
+        raise ValueError(
+            f'{"; ".join(problems)}. Check its paths and filters; without '
+            'validation, set val_cfg, val_dataloader and val_evaluator to '
+            'None.'
+        )
+    norms = [m for m in runner.model.modules() if isinstance(m, _BatchNorm)]
+    if getattr(runner.train_dataloader, 'batch_size', None) == 1 and norms:
+        print_log(
+            f'train_dataloader has batches of one, in which {len(norms)} '
+            'BatchNorms see a single sample: their statistics are poor, and '
+            'where a feature map is one pixel, PyTorch refuses to train. '
+            'Take larger batches.',
+            logger='current',
+            level=logging.WARNING,
+        )
+
+
+def _length(sized: Any) -> Optional[int]:
+    """Length of something that may have none."""
+    try:
+        return len(sized)
+    except TypeError:
+        return None
 
 
 def check_weights_named(runner: Runner, method: str) -> None:

@@ -219,7 +219,12 @@ def _check_teacher(teacher: Any) -> None:
     problem = unknown_keys('DistillationHook: teacher', teacher, needed)
     if problem:
         raise TypeError(problem)
-    config, checkpoint = (teacher.get(key) for key in needed)
+    if not set(needed) <= teacher.keys():
+        raise TypeError(
+            f'DistillationHook: teacher is {dict(teacher)}, but it needs '
+            f"'config' and 'checkpoint', as in {example}."
+        )
+    config, checkpoint = (teacher[key] for key in needed)
     if not isinstance(config, dict):
         _check_name('teacher.config', config)
     elif not isinstance(config.get('model'), dict):

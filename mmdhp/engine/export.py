@@ -7,7 +7,7 @@ import os.path as osp
 import shutil
 import tempfile
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Optional
 
 import mmengine
 import torch
@@ -17,6 +17,7 @@ from mmengine.runner import Runner
 from mmengine.runner.checkpoint import weights_to_cpu
 from torch import Tensor, nn
 
+from mmdhp.costs import Memory
 from mmdhp.methods import Pruner
 from mmdhp.models.widened import original_architecture
 from mmdhp.registry import HOOKS
@@ -58,6 +59,7 @@ def export(
     pruner: Pruner,
     keep: Tensor,
     metrics: Mapping[str, float],
+    latency: Optional[Mapping[str, Any]] = None,
 ) -> str:
     """Write ``WORK_DIR/pruned/``: weights, config, channels and loader.
 
@@ -68,26 +70,46 @@ def export(
         pruner (Pruner): The method that pruned it.
         keep (Tensor): The mask, shape ``(U, )``.
         metrics (Mapping[str, float]): Last validation metrics.
+        latency (Mapping, optional): Of :func:`latency_summary`, if it is a
+            target. Defaults to None.
 
     Returns:
         str: Path of the folder.
     """
-    folder = osp.join(runner.work_dir, FOLDER)
     model = unwrapped(runner)
-    remove_leftovers(runner.work_dir)
-    parts = tempfile.mkdtemp(prefix=f'.{FOLDER}_', dir=runner.work_dir)
+    checkpoint = {
+        'meta': _checkpoint_meta(runner, pruner),
+        'state_dict': _validated_weights(runner),
+    }
+    summary = channel_summary(pruner, keep, model, metrics, latency)
+    return write_folder(runner.work_dir, runner.cfg, checkpoint, summary)
+
+
+def write_folder(
+    work_dir: str,
+    run_cfg: Config,
+    checkpoint: Mapping[str, Any],
+    summary: Mapping[str, Any],
+) -> str:
+    """Write ``WORK_DIR/pruned/`` from its parts.
+
+    Args:
+        work_dir (str): An existing folder.
+        run_cfg (Config): That the model was built from.
+        checkpoint (Mapping): Content of ``pruned.pth``.
+        summary (Mapping): Content of ``channels.json``.
+
+    Returns:
+        str: Path of the folder.
+    """
+    folder = osp.join(work_dir, FOLDER)
+    remove_leftovers(work_dir)
+    parts = tempfile.mkdtemp(prefix=f'.{FOLDER}_', dir=work_dir)
     try:
         os.chmod(parts, 0o755)
-        cfg = without_widening(runner.cfg)
+        cfg = without_widening(run_cfg)
         loader = write_package(cfg, parts)
-        torch.save(
-            {
-                'meta': _checkpoint_meta(runner, pruner),
-                'state_dict': _validated_weights(runner),
-            },
-            osp.join(parts, WEIGHTS),
-        )
-        summary = channel_summary(pruner, keep, model, metrics)
+        torch.save(dict(checkpoint), osp.join(parts, WEIGHTS))
         with open(osp.join(parts, CHANNELS), 'w', encoding='utf-8') as file:
             json.dump(summary, file, indent=2)
         with open(osp.join(parts, CONFIG), 'w', encoding='utf-8') as file:
@@ -144,12 +166,24 @@ def _validated_weights(runner: Runner) -> dict[str, Tensor]:
 
 def _checkpoint_meta(runner: Runner, pruner: Pruner) -> dict[str, Any]:
     dataset = runner.train_dataloader.dataset
+    return checkpoint_meta(pruner, getattr(dataset, 'metainfo', None) or {})
+
+
+def checkpoint_meta(
+    pruner: Pruner, metainfo: Mapping[str, Any]
+) -> dict[str, Any]:
+    """``meta`` of ``pruned.pth``.
+
+    Args:
+        pruner (Pruner): The method that pruned.
+        metainfo (Mapping): Of the training data; its classes are kept.
+    """
     meta: dict[str, Any] = {
         'format_version': resizing.FORMAT_VERSION,
         'method': pruner.name,
         'mmdhp_version': __version__,
     }
-    classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
+    classes = metainfo.get('classes')
     if classes is not None:
         meta['dataset_meta'] = {'classes': [str(name) for name in classes]}
     return meta
@@ -160,6 +194,7 @@ def channel_summary(
     keep: Tensor,
     model: nn.Module,
     metrics: Mapping[str, float],
+    latency: Optional[Mapping[str, Any]] = None,
 ) -> dict[str, Any]:
     """Content of ``channels.json``.
 
@@ -168,8 +203,11 @@ def channel_summary(
         keep (Tensor): The mask, shape ``(U, )``.
         model (nn.Module): The pruned model.
         metrics (Mapping[str, float]): Last validation metrics.
+        latency (Mapping, optional): Of :func:`latency_summary`, if it is a
+            target. Defaults to None.
     """
     graph, base = pruner.graph, pruner.baseline
+    memory = Memory(graph, base)
 
     def compare(pruned: int, original: int) -> dict[str, Any]:
         return {
@@ -181,13 +219,14 @@ def channel_summary(
     summary: dict[str, Any] = {
         'format_version': resizing.FORMAT_VERSION,
         'method': pruner.name,
-        'target': {pruner.target.quantity: pruner.target.ratio},
+        'target': pruner.target.as_dict(),
         'macs': compare(
             int(graph.macs(keep, pruner.kinds)),
             int(base.macs(kinds=pruner.kinds)),
         ),
         'macs_kinds': list(pruner.kinds),
         'params': compare(int(graph.params(keep)), int(base.params())),
+        'memory': compare(memory.value(keep), int(memory.full)),
         'input_shape': list(pruner.input_shape),
         'metrics': plain_numbers(metrics),
         'versions': {
@@ -206,6 +245,8 @@ def channel_summary(
         },
         'attributes': graph.attribute_values(keep),
     }
+    if latency is not None:
+        summary['latency'] = dict(latency)
     if base is not graph:
         summary['widened'] = {group.name: group.size for group in graph.groups}
     return summary

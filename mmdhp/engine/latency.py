@@ -1,5 +1,6 @@
-"""Wall-clock time of forward passes."""
+"""Wall-clock time of forward passes, and of anything else."""
 
+import functools
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -32,17 +33,43 @@ def latencies(
     Returns:
         list[float]: Milliseconds.
     """
-    for model in models:
-        forward(model, inputs)
-    times: list[list[float]] = [[] for _ in models]
+    calls = [functools.partial(forward, model, inputs) for model in models]
+    times = interleaved(calls, inputs.device, rounds)
+    return [1e3 * statistics.median(own) for own in times]
+
+
+def interleaved(
+    calls: Sequence[Callable[[], Any]],
+    device: torch.device,
+    rounds: int = 15,
+    warm_up: int = 1,
+) -> list[list[float]]:
+    """Wall-clock time of calls that take turns.
+
+    A machine that is busy for a while slows all of them, so that ratios
+    within a round can be trusted more than times.
+
+    Args:
+        calls (Sequence[Callable]): What to time.
+        device (torch.device): On which they work; a GPU is waited for.
+        rounds (int): Defaults to 15.
+        warm_up (int): Rounds before that, which do not count. Defaults to 1.
+
+    Returns:
+        list[list[float]]: Seconds by call and round.
+    """
+    for _ in range(warm_up):
+        for call in calls:
+            call()
+    times: list[list[float]] = [[] for _ in calls]
     for _ in range(rounds):
-        for model, own in zip(models, times):
-            _wait(inputs.device)
+        for call, own in zip(calls, times):
+            _wait(device)
             start = time.perf_counter()
-            forward(model, inputs)
-            _wait(inputs.device)
-            own.append(1e3 * (time.perf_counter() - start))
-    return [statistics.median(own) for own in times]
+            call()
+            _wait(device)
+            own.append(time.perf_counter() - start)
+    return times
 
 
 def _wait(device: torch.device) -> None:

@@ -10,6 +10,8 @@ from torch.optim import Optimizer
 from mmdhp.methods import Pruner
 from mmdhp.registry import OPTIM_WRAPPERS
 
+from .numbers import FiniteWatch
+
 
 class _PruningMixin:
     """Pull before clipping and stepping; act after a step that happened.
@@ -34,6 +36,7 @@ class _PruningMixin:
         self.pruner = pruner
         self.build_fine_tune = build_fine_tune
         self.has_hook = False  # set by PruningHook, which ends the search
+        self.finite = FiniteWatch()
         self._stepped = False
         self._settings = [
             {k: copy.deepcopy(v) for k, v in g.items() if k != 'params'}
@@ -45,6 +48,12 @@ class _PruningMixin:
         # A fused optimizer is called by the scaler even for a step to skip.
         overflow = getattr(optimizer, 'found_inf', None)
         self._stepped = overflow is None or not bool(overflow)
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether a gradient scaler may skip steps."""
+        scaler = getattr(self, 'loss_scaler', None)
+        return scaler is not None and scaler.is_enabled()
 
     @property
     def search_lr(self) -> float:
@@ -77,6 +86,7 @@ class _PruningMixin:
         super().step(**kwargs)  # type: ignore
         if self._stepped:
             self.pruner.after_step(self.search_lr)
+            self.finite.note(self.pruner.vitals())
 
 
 @OPTIM_WRAPPERS.register_module()

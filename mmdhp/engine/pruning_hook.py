@@ -9,6 +9,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor
 
+from mmdhp.methods import Progress
 from mmdhp.methods.options import (
     accepted,
     check_choices,
@@ -18,20 +19,28 @@ from mmdhp.methods.options import (
 )
 from mmdhp.registry import HOOKS
 
+from . import decisions
 from .calibration import recalibrate, show_gradients
 from .checkpoint_file import check_start
 from .checks import (
+    check_data,
     check_exact,
     check_runner,
     check_trained,
     check_weights_named,
-    decide_together,
 )
 from .compilation import compile_again, step_eagerly
 from .export import check_exportable, export
+from .history import History
+from .numbers import LossWatch
 from .optim_wrapper import PruningAmpOptimWrapper, PruningOptimWrapper
 from .random_state import rng_state
-from .report import announcement, group_table
+from .report import (
+    announcement,
+    group_table,
+    latency_summary,
+    latency_text,
+)
 from .resumable_hook import ResumableHook
 from .saving import (
     protect_checkpoints,
@@ -50,6 +59,7 @@ from .stage import (
     start_stage,
 )
 from .transition import cut, unwrapped
+from .undo import undone_on_error
 
 OPTIMIZER_STATES = ('new', 'sliced')
 
@@ -115,6 +125,7 @@ class PruningHook(ResumableHook):
         self.verify = verify
         self.export = export
         self.metrics: dict[str, float] = {}
+        self._losses = LossWatch()
 
     def before_run(self, runner: Runner) -> None:
         """Make room for the search in front of the base config's training.
@@ -152,6 +163,7 @@ class PruningHook(ResumableHook):
             self.fine_tune_length,
             wrapper.pruner.search_fraction,
         )
+        check_data(runner)
         if self.export:
             check_exportable(runner.cfg)
         self.pruner = wrapper.pruner
@@ -175,6 +187,8 @@ class PruningHook(ResumableHook):
     def before_train(self, runner: Runner) -> None:
         """Write the first weights, select at once, or continue a search."""
         self.continue_random(runner)
+        lengths = (self.search_length, self.fine_tune_length)
+        self.history = History(runner, self.pruner, self.state, lengths)
         if self.state != 'search':
             return
         if self.pruner.keeps_weights:
@@ -229,7 +243,10 @@ class PruningHook(ResumableHook):
         outputs: Optional[dict] = None,
     ) -> None:
         """Look at the search now and then; decide when it is over."""
-        if self.state != 'search' or self.due:
+        if self.state != 'search':
+            return
+        self._losses.check(runner, data_batch, outputs)
+        if self.due:
             return
         last = not by_epoch(runner) and runner.iter + 1 >= self.search_length
         if last or self.every_n_train_iters(runner, self.interval):
@@ -245,12 +262,14 @@ class PruningHook(ResumableHook):
                 self._look(runner, last=True)
 
     def _look(self, runner: Runner, last: bool) -> None:
-        progress = decide_together(self.pruner.progress)
-        self._log_ratios(runner, progress.macs, progress.params)
+        progress = decisions.progress(runner)
+        self._log_ratios(runner, progress)
         statistics = self.pruner.statistics()
+        self.history.look(runner, progress, statistics)
         for name, value in statistics.items():
             runner.message_hub.update_scalar(f'train/{name}', value)
-        more = ', '.join(f'{name} {v:.4g}' for name, v in statistics.items())
+        named = {**progress.others, **statistics}
+        more = ', '.join(f'{name} {v:.4g}' for name, v in named.items())
         print_log(
             f'Search at iteration {runner.iter + 1}: {progress.macs:.2%} of '
             f'the MACs and {progress.params:.2%} of the parameters are left '
@@ -269,9 +288,10 @@ class PruningHook(ResumableHook):
         if not self.due:
             self._plan(runner, runner.iter + 1)
 
-    def _log_ratios(self, runner: Runner, macs: float, params: float) -> None:
-        runner.message_hub.update_scalar('train/macs_ratio', macs)
-        runner.message_hub.update_scalar('train/params_ratio', params)
+    def _log_ratios(self, runner: Runner, progress: Progress) -> None:
+        ratios = {'macs': progress.macs, 'params': progress.params}
+        for name, ratio in {**ratios, **progress.others}.items():
+            runner.message_hub.update_scalar(f'train/{name}_ratio', ratio)
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Transition between two epochs."""
@@ -291,24 +311,21 @@ class PruningHook(ResumableHook):
             self.pruner.set_mode(unwrapped(runner))
 
     def _transition(self, runner: Runner) -> None:
-        keep = decide_together(self.pruner.select)
-        self.pruner.leave(unwrapped(runner))
-        proof = ''
-        if self.verify:
-            difference = check_exact(
-                unwrapped(runner),
-                self.pruner.graph,
-                keep,
-                self.pruner.input_shape,
-            )
-            proof = f' Masked against shrunk output: {difference:.1e}.'
-        self.restructure(runner, keep, position(runner))
+        try:
+            keep = decisions.selection(runner)
+        finally:
+            self.pruner.leave(unwrapped(runner))
+        with undone_on_error(runner, self):
+            proof = self._proof(runner, keep)
+            self._measure(keep)
+            self.history.cut(runner, keep, self.pruner.ratios(keep))
+            self.restructure(runner, keep, position(runner))
         compile_again(runner)
         runner.optim_wrapper.initialize_count_status(
             runner.model, runner.iter, runner.train_loop.max_iters
         )
         recalibrate(runner, self.recalibrate)
-        self._log_ratios(runner, *self.pruner.ratios(keep))
+        self._log_ratios(runner, self.pruner.standing(keep, reached=None))
         for name in self.pruner.statistics():  # of the search alone
             runner.message_hub.log_scalars.pop(f'train/{name}', None)
         print_log(
@@ -321,6 +338,26 @@ class PruningHook(ResumableHook):
         self.rng_at_cut = None
         self.metrics = {}
         runner.model.train()
+
+    def _proof(self, runner: Runner, keep: Tensor) -> str:
+        if not self.verify:
+            return ''
+        difference = check_exact(
+            unwrapped(runner), self.pruner.graph, keep, self.pruner.input_shape
+        )
+        return f' Masked against shrunk output: {difference:.1e}.'
+
+    def _measure(self, keep: Tensor) -> None:
+        """Compare the latency that was predicted with one that is measured."""
+        measured = self.pruner.measure(keep)
+        if not measured:
+            return
+        self.latency = latency_summary(self.pruner, keep, measured)
+        print_log(
+            latency_text(self.latency),
+            logger='current',
+            level=logging.WARNING if self.latency['missed'] else logging.INFO,
+        )
 
     def restructure(self, runner: Runner, keep: Tensor, start: int) -> None:
         """Small model, its optimizer, schedulers and length, in place."""
@@ -348,6 +385,8 @@ class PruningHook(ResumableHook):
     ) -> None:
         """Remember the last metrics for the exported files."""
         self.metrics = dict(metrics or {})
+        if hasattr(self, 'history'):
+            self.history.validation(runner, self.metrics)
 
     def after_train(self, runner: Runner) -> None:
         """Export."""
@@ -365,10 +404,13 @@ class PruningHook(ResumableHook):
             if not self.metrics and runner.val_loop is not None:
                 runner.val_loop.run()  # resumed behind the last validation
             self.export_model(runner)
+        self.history.end(runner)
 
     def export_model(self, runner: Runner) -> None:
         """Write the folder of the pruned model."""
         if self.keep is not None and dist.is_main_process():
-            folder = export(runner, self.pruner, self.keep, self.metrics)
+            folder = export(
+                runner, self.pruner, self.keep, self.metrics, self.latency
+            )
             print_log(f'Pruned model: {folder}', logger='current')
         dist.barrier()

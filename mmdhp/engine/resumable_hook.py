@@ -15,6 +15,7 @@ from mmdhp.methods import Pruner
 from mmdhp.surgery import resize, state_shapes
 
 from .checks import check_complete, check_unpruned
+from .numbers import check_numbers
 from .random_state import own_generator, rng_state, set_rng_state
 from .record import KEY, check_groups, make_record, read_record
 from .stage import by_epoch
@@ -31,6 +32,7 @@ class ResumableHook(Hook, ABC):
         due (bool): Whether the search is over, the transition comes next.
         keep (Tensor | None): The mask, shape ``(U, )``, in fine-tuning.
         start (int): Start of fine-tuning, in the train loop's unit.
+        latency (dict | None): Measured at the transition, if it is a target.
         rng_at_cut (dict | None): Generators before the batch at hand: a run
             that is resumed at the transition reads that batch again.
     """
@@ -42,6 +44,7 @@ class ResumableHook(Hook, ABC):
         self.state = 'search'
         self.due = False
         self.keep: Optional[Tensor] = None
+        self.latency: Optional[dict[str, Any]] = None
         self.start = 0
         self.rng_at_cut: Optional[dict] = None
         self._resumed_rng: Optional[dict] = None
@@ -52,7 +55,13 @@ class ResumableHook(Hook, ABC):
         """Small model, its optimizer, schedulers and length, in place."""
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Add the run's record."""
+        """Add the run's record; never save a search that is lost.
+
+        Raises:
+            RuntimeError: If there are numbers that are not finite.
+        """
+        if self.state == 'search':
+            check_numbers(runner, checkpoint['state_dict'])
         record = make_record(self.pruner, self.state)
         record['rng'] = self.rng_at_cut or self._rng_before_val or rng_state()
         if self.keep is None:
@@ -61,6 +70,8 @@ class ResumableHook(Hook, ABC):
         else:
             record['keep'] = self.keep
             record['start'] = self.start
+            if self.latency is not None:
+                record['latency'] = self.latency
         checkpoint[KEY] = record
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -93,6 +104,7 @@ class ResumableHook(Hook, ABC):
             if self.due and not by_epoch(runner):
                 self.rng_at_cut = record['rng']
         else:
+            self.latency = record.get('latency')
             self.restructure(runner, record['keep'].cpu(), record['start'])
 
     def continue_random(self, runner: Runner) -> None:

@@ -10,6 +10,7 @@ from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.registry import OPTIMIZERS
 
 from mmdhp.methods.options import (
+    SCOPE,
     accepted,
     check_choices,
     check_dict,
@@ -131,7 +132,7 @@ def check_optimizer(key: str, cfg: Any) -> None:
     first, *others = inspect.signature(kind).parameters.values()
     names = [parameter.name for parameter in others]
     open_ended = any(p.kind is p.VAR_KEYWORD for p in others)
-    given = [name for name in cfg if name != 'type']
+    given = [key for key in cfg if key not in ('type', SCOPE)]
     problem = '' if open_ended else unknown_keys(subject, given, names)
     if problem:
         raise TypeError(problem)

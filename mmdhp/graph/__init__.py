@@ -2,18 +2,26 @@
 
 from .builder import trace
 from .channel_graph import ChannelGraph, ChannelGroup, FrozenGroup, Member
+from .cost import Activity, CallRecord, ProductCost, Slot, TensorRecord
 from .errors import GraphError
-from .execution import Inputs, call_model
+from .execution import Forward, Inputs, call_model, record_calls
 from .rules import RULES
 
 __all__ = [
     'RULES',
+    'Activity',
+    'CallRecord',
     'ChannelGraph',
     'ChannelGroup',
     'FrozenGroup',
+    'Forward',
     'GraphError',
     'Inputs',
     'Member',
+    'ProductCost',
+    'Slot',
+    'TensorRecord',
     'call_model',
+    'record_calls',
     'trace',
 ]

@@ -4,11 +4,13 @@ import difflib
 import fnmatch
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Optional
 
 import numpy as np
 from torch import nn
 
+from .calls import activity_of
 from .channel_graph import ChannelGraph, ChannelGroup, FrozenGroup, Member
 from .errors import GraphError
 from .execution import Forward, Inputs, execute
@@ -243,6 +245,14 @@ def _build(
             for attribute, rows in resolution.attributes.items()
         },
         safe,
+        partial(
+            activity_of,
+            tracer.book.calls,
+            tracer.book.returned,
+            tracer.batch_size,
+            unit_of,
+            len(ordered),
+        ),
     )
 
 

@@ -1,6 +1,6 @@
 """Channel units and groups of a model, their cost, and what is frozen."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import (
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .cost import KINDS, ProductCost
+from .cost import KINDS, Activity, ProductCost
 from .sizes import Attribute
 
 
@@ -115,6 +115,7 @@ class ChannelGraph:
             stays with any of its units, shape ``(positions, others)``.
         safe_norms (Sequence[str]): Modules that mix channels, and which the
             user lets mix fewer of them.
+        activity (Callable): Makes what :attr:`activity` holds.
     """
 
     def __init__(
@@ -128,6 +129,7 @@ class ChannelGraph:
         unused: Sequence[str] = (),
         attributes: Optional[Mapping[Attribute, np.ndarray]] = None,
         safe_norms: Sequence[str] = (),
+        activity: Callable[[], Activity] = Activity,
     ) -> None:
         self.groups = list(groups)
         self.frozen = list(frozen)
@@ -138,6 +140,7 @@ class ChannelGraph:
         self.unused = list(unused)
         self.attributes = dict(attributes or {})
         self.safe_norms = list(safe_norms)
+        self._activity = activity
 
     # ------------------------------------------------------------------ units
     @property
@@ -233,6 +236,11 @@ class ChannelGraph:
                 f'unknown kinds {unknown}; MACs can count {list(KINDS)}.'
             )
         return [layer for layer in self.layers if layer[0] in kinds]
+
+    @cached_property
+    def activity(self) -> Activity:
+        """Every operator call of the traced pass, with tensors in units."""
+        return self._activity()
 
     @cached_property
     def _macs(self) -> dict[tuple[str, ...], ProductCost]:

@@ -1,15 +1,87 @@
-"""Closed-form cost of a network as a function of its kept units.
+"""What a network costs, as a function of its kept units.
 
 MACs = Σ_layers factor · (kept outputs) · (kept inputs per group); exact,
-linear in the number of layers and differentiable in soft gates.
+linear in the number of layers and differentiable in soft gates. What else an
+operator costs follows from the sizes of the tensors it reads and writes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 KINDS = ('weight', 'norm', 'act')
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Stands for a tensor among the arguments of a recorded call.
+
+    Args:
+        index (int): Which of the call's inputs.
+    """
+
+    index: int
+
+
+@dataclass(frozen=True, eq=False)
+class TensorRecord:
+    """A tensor that an operator read or wrote.
+
+    Args:
+        shape (tuple[int]): Its shape, batch axis included.
+        dtype (torch.dtype): Its type.
+        storage (int): Equal numbers for tensors that share memory.
+        dynamic (bool): Whether it follows from the model's input.
+        strands (tuple[ndarray]): Which channel each position carries: atoms
+            while the model is traced, units in a :class:`ChannelGraph`.
+    """
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    storage: int
+    dynamic: bool
+    strands: tuple[np.ndarray, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class CallRecord:
+    """One call of an operator.
+
+    Args:
+        operator (str): Name and overload, ``'aten.relu.default'``.
+        module (str): Dotted name of the module that ran.
+        args (tuple): Positional arguments, with a :class:`Slot` for each
+            tensor.
+        kwargs (dict): Keyword arguments, likewise.
+        inputs (tuple[TensorRecord]): Tensors among the arguments, in order.
+        outputs (tuple[TensorRecord]): Tensors that were returned.
+    """
+
+    operator: str
+    module: str
+    args: tuple
+    kwargs: dict[str, Any]
+    inputs: tuple[TensorRecord, ...]
+    outputs: tuple[TensorRecord, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Activity:
+    """All operator calls of one forward pass.
+
+    Args:
+        calls (Sequence[CallRecord]): In their order, strands in units.
+        returned (Collection[int]): Storages of the model's outputs.
+        batch_size (int): Samples of the pass.
+    """
+
+    calls: Sequence[CallRecord] = ()
+    returned: Collection[int] = ()
+    batch_size: int = 1
 
 
 class ProductCost:

@@ -9,8 +9,7 @@ code looks at values runs on real tensors, on the path that those values take.
 import contextlib
 import gc
 import logging
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, Callable, Optional, Union
 
 import torch
@@ -24,8 +23,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from .cost import Activity
 from .errors import GraphError
 from .open_forward import install
+from .restoring import same_device, untouched
 from .shadow import Call, Spelling
 from .tracer import Tracer
 
@@ -103,7 +104,8 @@ def execute(
 ) -> Tracer:
     """Run ``model`` once on ``inputs`` in evaluation mode and observe it.
 
-    The model, its buffers and the random state are as before afterwards.
+    The model and what is global (random states, default dtype and the like)
+    are as before afterwards.
 
     Args:
         model (nn.Module): Any module.
@@ -119,10 +121,10 @@ def execute(
     """
     for stand_ins in (_meta_tensors, _fake_tensors):
         with contextlib.suppress(Exception):  # values, or real tensors
-            with _quiet(), _untouched(model, list(model.buffers())):
+            with _quiet(), untouched(model, list(model.buffers())):
                 return _run(model, inputs, forward, stand_ins)
     try:
-        with _untouched(model, [*model.parameters(), *model.buffers()]):
+        with untouched(model, [*model.parameters(), *model.buffers()]):
             return _run(model, inputs, forward, _real_tensors)
     except GraphError:
         raise
@@ -138,6 +140,24 @@ def execute(
             'that the model accepts (`input_shape` in a config, without '
             'the batch axis).'
         ) from error
+
+
+def record_calls(
+    model: nn.Module, inputs: Inputs, forward: Optional[Forward] = None
+) -> Activity:
+    """The operators that a model runs on ``inputs``, with atoms in strands.
+
+    Args:
+        model (nn.Module): Any module, unchanged afterwards.
+        inputs (Tensor | tuple | dict): Sample inputs, batch first.
+        forward (Callable, optional): As for :func:`execute`.
+
+    Raises:
+        GraphError: If the model cannot run on these inputs.
+    """
+    tracer = execute(model, inputs, forward)
+    book = tracer.book
+    return Activity(book.calls, book.returned, tracer.batch_size)
 
 
 def _run(
@@ -167,7 +187,8 @@ def _run(
         spelled = context.enter_context(_SpellingMode(tracer))
         context.enter_context(_ObserverMode(tracer, spelled))
         model.eval()  # some modules compute here what they use later
-        outputs = call_model(model, inputs, forward)
+        with same_device():
+            outputs = call_model(model, inputs, forward)
         tracer.finish(outputs)
     return tracer
 
@@ -235,59 +256,3 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logger.disabled = disabled
-
-
-@contextlib.contextmanager
-def _untouched(model: nn.Module, tensors: list[Tensor]) -> Iterator[None]:
-    """Put everything back afterwards, training mode included.
-
-    Args:
-        model (nn.Module): The model.
-        tensors (list[Tensor]): Tensors whose values a run may change.
-    """
-    modules = list(model.modules())
-    saved = [_Snapshot(vars(module)) for module in modules]
-    flags = [(p, p.requires_grad) for p in model.parameters()]
-    values = [(t, t.detach().clone()) for t in tensors]
-    state = torch.get_rng_state()
-    try:
-        yield
-    finally:
-        for snapshot in saved:
-            snapshot.restore()
-        for parameter, flag in flags:
-            parameter.requires_grad_(flag)
-        for tensor, value in values:
-            tensor.data.copy_(value)
-        torch.set_rng_state(state)
-
-
-class _Snapshot:
-    """Content of nested lists and dicts, without copying what they hold."""
-
-    def __init__(self, root: Any) -> None:
-        self.saved: dict[int, tuple[Any, Any]] = {}
-        pending = [root]
-        while pending:
-            container = pending.pop()
-            if id(container) in self.saved:
-                continue
-            self.saved[id(container)] = (container, container.copy())
-            pending += [
-                value
-                for value in _values(container)
-                if type(value) in (dict, OrderedDict, list)
-            ]
-
-    def restore(self) -> None:
-        """Put the content back, in place."""
-        for container, content in self.saved.values():
-            container.clear()
-            if isinstance(container, dict):
-                container.update(content)
-            else:
-                container.extend(content)
-
-
-def _values(container: Any) -> Iterable[Any]:
-    return container.values() if isinstance(container, dict) else container

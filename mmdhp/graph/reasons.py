@@ -51,7 +51,7 @@ REASONS: dict[str, Explanation] = {
     ),
     'tied': Explanation(
         'Everything ties these channels into one, which must stay.',
-        'See which modules share them (`channels.py --members`).',
+        'See which modules share them (`mmdhp inspect --members`).',
     ),
     'single': Explanation(
         'There is one channel only.', 'Nothing: it must stay.'

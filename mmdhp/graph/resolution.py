@@ -286,6 +286,7 @@ def _birth_labels(
     keeps one unit of each can empty a layer.
     """
     births = np.zeros(tracer.atoms.size, int)
+    newest = 0
     produced = np.zeros(tracer.atoms.size, bool)
     for _, atoms, owned in producers(tracer):
         own = labels[atoms[atoms != NO_ATOM]]
@@ -295,17 +296,28 @@ def _birth_labels(
             continue
         own = np.unique(own)
         produced[own] |= owned
-        _refine(births, own)
+        newest = _refine(births, own, newest)
     moving = births > 0
     moving[list(reasons)] = False
     for layer in tracer.layers:  # one may read a part of what another makes
         if layer.kind == 'weight':
             own = labels[layer.columns[layer.columns != NO_ATOM]]
-            _refine(births, np.unique(own[moving[own]]))
+            newest = _refine(births, np.unique(own[moving[own]]), newest)
     return births
 
 
-def _refine(births: np.ndarray, components: np.ndarray) -> None:
-    """Tell some components from the others of their births, in place."""
-    _, part = np.unique(births[components], return_inverse=True)
-    births[components] = births.max() + 1 + part
+def _refine(births: np.ndarray, components: np.ndarray, newest: int) -> int:
+    """Tell some components from the others of their births, in place.
+
+    Args:
+        births (ndarray): Birth of every component.
+        components (ndarray): Those to tell apart, ``(n, )``.
+        newest (int): Largest birth so far: births are never searched, so that
+            the whole is linear in the number of layers.
+
+    Returns:
+        int: Largest birth now.
+    """
+    old, part = np.unique(births[components], return_inverse=True)
+    births[components] = newest + 1 + part
+    return newest + len(old)

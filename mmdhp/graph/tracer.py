@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.utils._pytree import tree_leaves
 
+from .calls import CallBook, record_of
 from .rules import find_rule
 from .shadow import (
     NO_ATOM,
@@ -53,6 +54,7 @@ class Tracer:
         self.layers: list[LayerRecord] = []
         self.grids: list[Grid] = []
         self.sizes = SizeBook()
+        self.book = CallBook()
         self.producers: list[tuple[str, np.ndarray]] = []
         self.batch_size = 1
         self.stack: list[tuple[str, nn.Module]] = []
@@ -373,6 +375,15 @@ class Tracer:
         for tensor in call.tensors:
             if id(tensor) not in self._shadows:
                 self._meet_unseen(tensor, call)
+        inputs = [record_of(t, self.shadow(t)) for t in call.tensors]
+        self._apply_rule(call)
+        for output in call.outputs:  # statistics and the like
+            if id(output) not in self._shadows:
+                self.set(call, [], output)
+        outputs = [record_of(t, self.shadow(t)) for t in call.outputs]
+        self.book.note(call, self.module, inputs, outputs)
+
+    def _apply_rule(self, call: Call) -> None:
         rule = find_rule(call)
         if rule is None:
             self._give_up(call, 'has no rule')
@@ -382,9 +393,6 @@ class Tracer:
         except (LookupError, TypeError, ValueError) as error:
             problem = f'{type(error).__name__}: {error}'
             self._give_up(call, f'is used as its rule cannot read ({problem})')
-        for output in call.outputs:  # statistics and the like
-            if id(output) not in self._shadows:
-                self.set(call, [], output)
 
     def _meet_unseen(self, tensor: Tensor, call: Call) -> None:
         """Constants are lifted into the graph; anything else is suspicious."""
@@ -445,6 +453,7 @@ class Tracer:
 
     def finish(self, outputs: Any) -> None:
         """Freeze what leaves the model and what bypassed the dispatcher."""
+        self.book.give_back(_tensors_of(outputs))
         reason = 'its channels are an output of the model'
         for tensor in _tensors_of(outputs):
             shadow = self.shadow(tensor)

@@ -3,40 +3,25 @@
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Callable, ClassVar, Optional, Union
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from mmdhp.costs import LatencyOptions
 from mmdhp.graph import ChannelGraph, GraphError, trace
 from mmdhp.graph.cost import KINDS
 from mmdhp.surgery import baseline_of
 
+from .distribution import Distribution
+from .goal import Budgeted, Goal, Progress, Target
 from .limits import Limits
 from .options import check_int, check_name_lists, check_names, check_shape
-from .selection import Target, select
+from .selection import narrowest, select
 
 
-@dataclass(frozen=True)
-class Progress:
-    """Where a search stands.
-
-    Args:
-        macs (float): MACs left at the method's own threshold, as a fraction.
-        params (float): Parameters left, as a fraction.
-        reached (bool, optional): Whether the search may stop. None for a
-            method that has no threshold of its own: its search lasts as long
-            as the config says.
-    """
-
-    macs: float
-    params: float
-    reached: Optional[bool]
-
-
-class Pruner(ABC):
+class Pruner(Budgeted, ABC):
     """A pruning method: search variables beside an untouched model.
 
     The engine calls, in this order: :meth:`attach`, :meth:`watch`,
@@ -67,9 +52,11 @@ class Pruner(ABC):
             and with which :meth:`pull` leaves those of the variables.
 
     Args:
-        target (dict): What is left, e.g. ``dict(macs=0.4)`` or
-            ``dict(params=0.4)``. Of a widened model (``mmdhp.Widened``), it
-            is a fraction of what it was before: the baseline.
+        target (dict): What is left of ``macs``, ``params``, ``memory`` (peak
+            of activations) or ``latency`` (on this machine), e.g.
+            ``dict(macs=0.4)``; of several, all are met. Of a widened model
+            (``mmdhp.Widened``), it is a fraction of what it was before: the
+            baseline.
         input_shape (Sequence[int]): Shape of one input without the batch
             axis, e.g. ``(3, 24, 24)``; MACs are counted at it.
         min_channels (int | float): Channels that every group keeps, as a
@@ -91,6 +78,8 @@ class Pruner(ABC):
             change. Defaults to ().
         kinds (Sequence[str]): What counts as MACs: ``'weight'`` (conv and
             linear), ``'norm'``, ``'act'``. Defaults to ``('weight', )``.
+        latency (dict, optional): How latency is measured, see
+            :class:`mmdhp.costs.LatencyOptions`.
     """
 
     def __init__(
@@ -106,9 +95,11 @@ class Pruner(ABC):
         groups: Sequence[Sequence[str]] = (),
         safe_norms: Sequence[str] = (),
         kinds: Sequence[str] = ('weight',),
+        latency: Optional[Mapping[str, Any]] = None,
     ) -> None:
         self.target = Target.parse(target)
         self.input_shape = check_shape('input_shape', input_shape)
+        self.latency = LatencyOptions.parse(latency)
         self.limits = Limits(
             min_channels, {} if floors is None else floors, max_ratio
         )
@@ -118,9 +109,8 @@ class Pruner(ABC):
         self.groups = check_name_lists('groups', groups)
         self.safe_norms = check_names('safe_norms', safe_norms)
         self.kinds = check_names('kinds', kinds, KINDS)
-        self.graph: ChannelGraph
-        self.baseline: ChannelGraph  # of what the target is a fraction
         self.floors: Tensor
+        self.meter = None
         self.program: nn.Module
 
     keeps_weights: bool = False
@@ -151,8 +141,8 @@ class Pruner(ABC):
 
         Raises:
             GraphError: If the model does not run at ``input_shape``, nothing
-                in it can be pruned, or the floors make the target
-                unreachable.
+                in it can be pruned, the floors make the target unreachable,
+                or its latency cannot be measured in time.
             ValueError: If values of ``min_channels``, ``floors`` or
                 ``max_ratio`` are out of range, or the model was widened at
                 another ``input_shape``.
@@ -178,6 +168,8 @@ class Pruner(ABC):
             )
         self.baseline = self._baseline(model)
         self.floors = self.resolve_floors(model)
+        costs = self.build_costs(model, forward)
+        self.goal = Goal(self.target, costs.values())
         self._check_reachable(model)
         self.program = self.build_program(model)
 
@@ -215,8 +207,9 @@ class Pruner(ABC):
         return self.limits.resolve(model, self.graph)
 
     def _check_reachable(self, model: nn.Module) -> None:
+        least = narrowest(self.graph, self.floors, self.divisor)
         try:
-            self._select(torch.zeros(self.graph.num_units))
+            self.goal.check_reachable(least)
         except GraphError as error:
             options = self.limits.deciding(model, self.graph)
             if self.divisor > 1:
@@ -299,6 +292,10 @@ class Pruner(ABC):
             lr (float): Current learning rate of the search variables.
         """
 
+    def vitals(self) -> dict[str, Tensor]:
+        """What must stay finite, causes first, ``(U, )`` each, by name."""
+        return {}
+
     def plan(self, steps: int, lr: float) -> None:
         """Learn what the search has left, at its start and now and then.
 
@@ -309,34 +306,19 @@ class Pruner(ABC):
 
     def progress(self) -> Progress:
         """Where the search stands by the method's own threshold."""
-        return Progress(*self.ratios(self.select()), reached=None)
+        return self.standing(self.select(), reached=None)
 
     def statistics(self) -> dict[str, float]:
         """What else to log about the search, by name."""
         return {}
 
+    def distribution(self) -> Distribution:
+        """What histograms show of the search."""
+        return Distribution('score', self.scores())
+
     def select(self) -> Tensor:
         """The keep mask that meets the target exactly, shape ``(U, )``."""
         return self._select(self.scores())
-
-    def cost(self, keep: Tensor) -> int:
-        """The target's quantity for a mask, in MACs or parameters."""
-        if self.target.quantity == 'params':
-            return int(self.graph.params(keep))
-        return int(self.graph.macs(keep, self.kinds))
-
-    def full_cost(self) -> int:
-        """The target's quantity of the baseline: 100 % of the target."""
-        if self.target.quantity == 'params':
-            return int(self.baseline.params())
-        return int(self.baseline.macs(kinds=self.kinds))
-
-    def ratios(self, keep: Tensor) -> tuple[float, float]:
-        """MACs and parameters of a mask as fractions of the baseline's."""
-        graph, base = self.graph, self.baseline
-        macs = graph.macs(keep, self.kinds) / base.macs(kinds=self.kinds)
-        params = graph.params(keep) / base.params()
-        return float(macs), float(params)
 
     def widths(self, keep: Tensor) -> dict[str, tuple[int, int]]:
         """Units of every group that are left and that the baseline has."""
@@ -348,7 +330,9 @@ class Pruner(ABC):
 
     def state_dict(self) -> dict[str, Any]:
         """Everything a resumed search needs; tensors and plain values."""
-        return {'method': self.name, 'program': self.program.state_dict()}
+        state = {'method': self.name, 'program': self.program.state_dict()}
+        costs = self.goal.state_dict()
+        return {**state, 'costs': costs} if costs else state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore :meth:`state_dict`.
@@ -380,14 +364,19 @@ class Pruner(ABC):
                 'differ. Resume with the config that started the run.'
             )
         self.program.load_state_dict(state['program'])
+        self.goal.load_state_dict(state.get('costs', {}))
 
     def _select(self, scores: Tensor) -> Tensor:
-        full = self.full_cost()
+        goal = self.goal
+        cost, budget, full = goal.load, 1.0, None
+        if goal.single:
+            cost, full = goal.first.value, goal.first.full
+            budget = self.target.ratio * full
         return select(
             scores,
             self.graph,
-            self.cost,
-            self.target.ratio * full,
+            cost,
+            budget,
             self.floors,
             self.divisor,
             fill=self.fills_budget,

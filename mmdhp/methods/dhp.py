@@ -11,6 +11,7 @@ from torch import Tensor
 from mmdhp.registry import PRUNERS
 
 from .base import Progress
+from .distribution import Distribution
 from .latent import LatentPruner
 from .options import check_number
 from .selection import check_finite, threshold_mask
@@ -29,9 +30,10 @@ class DHP(LatentPruner):
     channels. After every optimizer step the proximal operator of ``λ·R(z)``
     shrinks the latents ``z`` with step ``λ·μ``, where μ is the learning rate.
     A unit counts as pruned where ``|z| < τ``; the search may stop as soon as
-    the ratio is at most ``target + stop_limit``. The final mask takes the
-    global threshold on ``|z|`` that meets the target exactly, where the
-    authors' code keeps τ and misses it by up to ``stop_limit``.
+    the ratio (every ratio of several) is at most ``target + stop_limit``. The
+    final mask takes the global threshold on ``|z|`` that meets the target
+    exactly, where the authors' code keeps τ and misses it by up to
+    ``stop_limit``.
 
     Args:
         target (dict): See :class:`Pruner`.
@@ -110,6 +112,10 @@ class DHP(LatentPruner):
         """Magnitude of the latents, on the CPU."""
         return self.latent.abs().cpu()
 
+    def distribution(self) -> Distribution:
+        """Magnitudes of the latents, and τ."""
+        return Distribution('|latent|', self.scores(), self.threshold)
+
     def progress(self) -> Progress:
         """Ratios of the mask ``|z| >= τ``, floors respected."""
         return self._progress(self.scores())
@@ -117,10 +123,7 @@ class DHP(LatentPruner):
     def _progress(self, scores: Tensor) -> Progress:
         check_finite(scores, self.graph)
         keep = threshold_mask(scores, self.graph, self.threshold, self.floors)
-        macs, params = self.ratios(keep)
-        ratio = params if self.target.quantity == 'params' else macs
-        reached = ratio - self.target.ratio <= self.stop_limit
-        return Progress(macs, params, reached)
+        return self.standing(keep, self.goal.reached(keep, self.stop_limit))
 
     def state_dict(self) -> dict[str, Any]:
         """The hypernetwork, the λ in use and what it is planned for."""

@@ -4,14 +4,15 @@ Source: Model Compression via Hyper-Structure Network, ICLR 2021 submission
 (OpenReview Oc-Aedbjq0).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Optional, Union
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from mmdhp.graph import ChannelGraph, call_model
+from mmdhp.costs import Cost, MACs
+from mmdhp.graph import Forward, call_model
 from mmdhp.programs import (
     GENERATORS,
     INPUTS,
@@ -33,6 +34,7 @@ from mmdhp.programs import (
 from mmdhp.registry import PRUNERS
 
 from .base import Progress, Pruner
+from .distribution import Distribution
 from .options import check_bounds, check_choices, check_number
 from .selection import check_finite, threshold_mask
 
@@ -56,8 +58,9 @@ class HSN(Pruner):
     Every step draws a 0/1 gate v per channel unit from the controller's
     logits. Only the controller is trained, on the task's loss +
     ``λ · R(v)``, with ``R = log(|t(v) - p| / ε + 1)``, t the share of MACs
-    (or parameters) that v leaves and p the target. The weights of the kept
-    channels are the pretrained ones.
+    (or whatever the target is about) that v leaves and p the target. Of
+    several quantities, R is about the one with the largest ``t / p``. The
+    weights of the kept channels are the pretrained ones.
 
     The final mask keeps the units of the largest logits such that the target
     is met exactly; the paper's takes one draw (or the even odds) as it comes
@@ -69,7 +72,8 @@ class HSN(Pruner):
         regularization (float): λ; 4 for CIFAR, 8 for ImageNet in the paper.
             Defaults to 4.0.
         epsilon (float | str): ε, in shares of the total; ``'raw'`` is one
-            MAC, the formula taken literally. Defaults to 1.0.
+            MAC (parameter, byte), the formula taken literally. Defaults to
+            1.0.
         scope (str): What the target is a share of: ``'all'`` or the layers
             that touch a ``'gated'`` channel, as in the paper's experiments.
             Defaults to ``'all'``.
@@ -161,7 +165,13 @@ class HSN(Pruner):
             check_number("epsilon (or 'raw')", self.epsilon, 1e-300)
         if self.scaling_bounds is not None:
             check_bounds('scaling_bounds', self.scaling_bounds, 1.0)
-        if self.scope == 'gated' and self.target.quantity != 'macs':
+        if self.epsilon == 'raw' and 'latency' in self.target.quantities:
+            raise ValueError(
+                f"epsilon is 'raw', one unit of the cost, but the target is "
+                f'{self.target}, and latency has no smallest unit. Give a '
+                'share such as epsilon=1.0.'
+            )
+        if self.scope == 'gated' and self.target.quantities != ('macs',):
             raise ValueError(
                 f"scope is 'gated' and the target {self.target}, but the MACs "
                 "of gated layers are meant; use dict(macs=...) or scope='all'."
@@ -184,27 +194,16 @@ class HSN(Pruner):
             lambda: call_model(model, inputs, self._forward),
         )
 
-    def _trace(
-        self,
-        model: nn.Module,
-        forward: Optional[Callable[[nn.Module, Any], Any]],
-        exclude: Sequence[str],
-    ) -> ChannelGraph:
-        graph = super()._trace(model, forward, exclude)
-        self._ungated = 0
+    def build_costs(
+        self, model: nn.Module, forward: Optional[Forward]
+    ) -> dict[str, Cost]:
+        """See :meth:`Pruner.build_costs`; MACs within :attr:`scope`."""
+        costs = super().build_costs(model, forward)
         if self.scope == 'gated':
-            self._ungated = ungated_macs(graph, self.kinds)
-        return graph
-
-    def cost(self, keep: Tensor) -> int:
-        """The target's quantity for a mask, within :attr:`scope`."""
-        return super().cost(keep) - self._ungated
-
-    def full_cost(self) -> int:
-        """The baseline's quantity within :attr:`scope`."""
-        if self.scope == 'all':
-            return super().full_cost()
-        return super().full_cost() - ungated_macs(self.baseline, self.kinds)
+            own, kinds = (self.graph, self.baseline), self.kinds
+            spared = [ungated_macs(graph, kinds) for graph in own]
+            costs['macs'] = MACs(*own, kinds, (spared[0], spared[1]))
+        return costs
 
     def build_program(self, model: nn.Module) -> Controller:
         """The controller, and gates that are not yet in the model."""
@@ -220,9 +219,9 @@ class HSN(Pruner):
             self.scaling_lr,
             self.scaling_bounds,
         )
-        self._full = self.full_cost()
         self._logits: Optional[Tensor] = None
         self._draw: Optional[Draw] = None
+        self._by_loss: Optional[Tensor] = None
         self._optimizer: Optional[Optimizer] = None
         self._freezer = Freezer(self.norms)
         self._task: list[Tensor] = []
@@ -248,6 +247,15 @@ class HSN(Pruner):
     def set_mode(self, model: nn.Module) -> None:
         """Evaluation mode; see :attr:`norms`."""
         self._freezer.set_mode(model)
+
+    def vitals(self) -> dict[str, Tensor]:
+        """The next logits and, before them, the gradients of the gates."""
+        found = {'gradients': self._by_loss, 'logits': self._logits}
+        return {
+            f'{name} of the gates': values.detach()
+            for name, values in found.items()
+            if values is not None
+        }
 
     def preview(self) -> None:
         """Let validation see the mask that would be selected now."""
@@ -278,6 +286,7 @@ class HSN(Pruner):
             raise RuntimeError('pull() before push(): no gates are drawn.')
         slope = self._draw.slope
         by_loss = self._gates.collect() / self.loss_scale
+        self._by_loss = by_loss
         by_cost = self.cost_gradient(self._draw.gates)
         task, cost = self._through(by_loss * slope, by_cost * slope)
         heads = self.program.head_parameters
@@ -325,20 +334,25 @@ class HSN(Pruner):
             Tensor: Same shape, dtype and device.
         """
         soft = gates.detach().double().cpu().requires_grad_()
+        goal = self.goal
         with torch.enable_grad():
-            total: Any = (
-                self.graph.params(soft)
-                if self.target.quantity == 'params'
-                else self.graph.macs(soft, self.kinds)
-            )
-            (slope,) = torch.autograd.grad(total, soft)
-        ratio = (total.item() - self._ungated) / self._full
+            shares = {
+                key: cost.soft(soft) / cost.full
+                for key, cost in goal.costs.items()
+            }
+        quantity, target = max(
+            self.target.ratios,
+            key=lambda pair: shares[pair[0]].item() / pair[1],
+        )
+        (slope,) = torch.autograd.grad(shares[quantity], soft)
+        ratio, full = shares[quantity].item(), goal.costs[quantity].full
         raw = self.epsilon == 'raw'
-        epsilon = 1 / self._full if raw else float(self.epsilon)
-        value, rise = log_penalty(ratio, self.target.ratio, epsilon)
+        epsilon = 1 / full if raw else float(self.epsilon)
+        value, rise = log_penalty(ratio, target, epsilon)
         self._last = {'sampled_ratio': ratio, 'cost_term': value}
-        factor = self.regularization * rise / self._full
-        return (factor * slope).to(gates)
+        if not goal.single:
+            self._last |= {f'sampled_{q}': t.item() for q, t in shares.items()}
+        return (self.regularization * rise * slope).to(gates)
 
     def after_step(self, lr: float) -> None:
         """Remember how the step depends on α, and draw the next gates."""
@@ -363,6 +377,11 @@ class HSN(Pruner):
             scores = scores + self.program.noise(self.noise)
         return scores.cpu()
 
+    def distribution(self) -> Distribution:
+        """Probabilities that a gate is drawn as 1."""
+        probability = keep_probability(self.logits, self.noise)
+        return Distribution('P(gate = 1)', probability, 0.5, (0.0, 1.0))
+
     def progress(self) -> Progress:
         """Ratios of the mask that the decision makes by itself."""
         scores = self.scores()
@@ -370,7 +389,7 @@ class HSN(Pruner):
         median = self.decision == 'median'
         threshold = even_odds(self.noise) if median else 0.0
         keep = threshold_mask(scores, self.graph, threshold, self.floors)
-        return Progress(*self.ratios(keep), reached=None)
+        return self.standing(keep, reached=None)
 
     def statistics(self) -> dict[str, float]:
         """Share of undecided gates, the last draw's ratio and R, and α.

@@ -110,6 +110,15 @@ class LatentPruner(Pruner):
         """Gradients of generated weights → of the hypernetwork."""
         self.program.pull()
 
+    def vitals(self) -> dict[str, Tensor]:
+        """The latents and, before them, the gradients that moved them."""
+        gradient = self.program.latent.grad
+        latent = {'latents': self.latent}
+        if gradient is None:
+            return latent
+        own = gradient[: self.graph.num_units]
+        return {'gradients of the latents': own, **latent}
+
     @torch.no_grad()
     def after_step(self, lr: float) -> None:
         """Proximal step on every group above its floor, then generate.

@@ -10,6 +10,7 @@ from mmdhp.registry import PRUNERS
 from mmdhp.surgery import Initialiser, seed_of
 
 from .base import Pruner
+from .distribution import Distribution
 from .importance import filter_norms, norm_scales, taylor_terms
 from .options import check_choices, check_int
 from .selection import rank_in_group
@@ -116,16 +117,23 @@ class OneShot(Pruner):
         if not self.keeps_weights:
             self._initialiser.apply(model, seed_of(keep))
 
-    def scores(self) -> Tensor:
-        """The criterion; for ``'uniform'``, each group's ranks, as shares."""
+    def importance(self) -> Tensor:
+        """The criterion as it is, shape ``(U, )``."""
         (model,) = self._observed
         if self.criterion == 'random':
             generator = torch.Generator().manual_seed(self.seed)
-            scores = torch.rand(self.graph.num_units, generator=generator)
-        elif self.criterion == 'taylor':
-            scores = self._changes
-        else:
-            scores = CRITERIA[self.criterion](model, self.graph)
+            return torch.rand(self.graph.num_units, generator=generator)
+        if self.criterion == 'taylor':
+            return self._changes
+        return CRITERIA[self.criterion](model, self.graph)
+
+    def distribution(self) -> Distribution:
+        """The criterion, which tells more than ranks."""
+        return Distribution(f'{self.criterion} importance', self.importance())
+
+    def scores(self) -> Tensor:
+        """The criterion; for ``'uniform'``, each group's ranks, as shares."""
+        scores = self.importance()
         if self.scope == 'global':
             return scores
         sizes = torch.tensor([group.size for group in self.graph.groups])

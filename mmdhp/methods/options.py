@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Optional
 
 INFINITY = float('inf')
+SCOPE = '_scope_'
 
 
 def accepted(kind: Callable) -> list[str]:
@@ -49,6 +50,8 @@ def unknown_keys(
 ) -> str:
     """Complain about keys that are not known; empty if all are.
 
+    The scope that MMEngine notes in configs of its libraries is no key.
+
     Args:
         subject (str): What takes the keys, for the message.
         given (Iterable): Keys found.
@@ -62,7 +65,9 @@ def unknown_keys(
         "DHP has no 'tau'. It takes: target, threshold."
     """
     problems = [
-        f'{key!r}{nearest(key, known)}' for key in given if key not in known
+        f'{key!r}{nearest(key, known)}'
+        for key in given
+        if key not in known and key != SCOPE
     ]
     if not problems:
         return ''

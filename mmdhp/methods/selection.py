@@ -1,64 +1,14 @@
 """From scores to a keep mask that meets a target exactly."""
 
-from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any, Callable, Optional
+from typing import Callable, Optional
 
 import torch
 from torch import Tensor
 
 from mmdhp.graph import ChannelGraph, GraphError
 
-from .options import nearest
-
-QUANTITIES = ('macs', 'params')
 CLOSE = 1e-3  # fraction of a budget that may be left
-
-
-@dataclass(frozen=True)
-class Target:
-    """What must be left of a network.
-
-    Args:
-        quantity (str): ``'macs'`` or ``'params'``.
-        ratio (float): Fraction of the original in (0, 1].
-    """
-
-    quantity: str
-    ratio: float
-
-    @classmethod
-    def parse(cls, target: Any) -> 'Target':
-        """Read ``dict(macs=0.4)``.
-
-        Raises:
-            TypeError: If it is not a dict with one number.
-            KeyError: If it names an unknown quantity.
-            ValueError: If the ratio is outside (0, 1].
-        """
-        if not isinstance(target, dict) or len(target) != 1:
-            raise TypeError(
-                f'target is {target!r}, but one quantity is needed: '
-                'dict(macs=0.4) or dict(params=0.4).'
-            )
-        ((quantity, ratio),) = target.items()
-        if quantity not in QUANTITIES:
-            raise KeyError(
-                f'target {quantity!r} is unknown; there are '
-                f'{", ".join(QUANTITIES)}.{nearest(quantity, QUANTITIES)}'
-            )
-        if isinstance(ratio, bool) or not isinstance(ratio, (int, float)):
-            raise TypeError(f'target {quantity} is {ratio!r}, not a number.')
-        if not 0 < ratio <= 1:
-            raise ValueError(
-                f'target {quantity} is {ratio}, but it is the fraction that '
-                'is left, in (0, 1]: 0.4 keeps 40 %.'
-            )
-        return cls(quantity, float(ratio))
-
-    def __str__(self) -> str:
-        name = {'macs': 'MACs', 'params': 'parameters'}[self.quantity]
-        return f'{self.ratio:.2%} of the {name}'
 
 
 def rank_in_group(scores: Tensor, graph: ChannelGraph) -> Tensor:
@@ -108,16 +58,56 @@ def check_finite(scores: Tensor, graph: ChannelGraph) -> None:
         )
 
 
+def removals(
+    scores: Tensor, graph: ChannelGraph, floors: Tensor, divisor: int
+) -> tuple[Tensor, Callable[[int], Tensor]]:
+    """The order in which units go, and the masks on the way.
+
+    Args:
+        scores (Tensor): float64 on the CPU, shape ``(U, )``.
+        graph (ChannelGraph): The graph.
+        floors (Tensor): Units every group keeps at least, ``(groups, )``.
+        divisor (int): See :func:`select`.
+
+    Returns:
+        tuple[Tensor, Callable]: Units that may go, worst first; the mask
+        behind a number of removals.
+    """
+    group = graph.group_of_unit
+    rank = rank_in_group(scores, graph)
+    sizes = torch.tensor([g.size for g in graph.groups], dtype=torch.long)
+    order = torch.argsort(scores, stable=True)
+    order = order[(rank >= floors[group])[order]]
+
+    def mask(removed: int) -> Tensor:
+        keep = torch.ones(graph.num_units, dtype=torch.bool)
+        keep[order[:removed]] = False
+        if divisor == 1:
+            return keep
+        kept = torch.zeros_like(sizes).index_add_(0, group, keep.long())
+        rounded = (kept + divisor - 1) // divisor * divisor
+        return rank < torch.minimum(rounded, sizes)[group]
+
+    return order, mask
+
+
+def narrowest(graph: ChannelGraph, floors: Tensor, divisor: int) -> Tensor:
+    """A mask of the smallest allowed widths, shape ``(U, )``."""
+    scores = torch.zeros(graph.num_units, dtype=torch.float64)
+    order, mask = removals(scores, graph, floors, divisor)
+    return mask(len(order))
+
+
 def select(
     scores: Tensor,
     graph: ChannelGraph,
-    cost: Callable[[Tensor], int],
+    cost: Callable[[Tensor], float],
     budget: float,
     floors: Tensor,
     divisor: int = 1,
     *,
     fill: bool = False,
-    full: Optional[int] = None,
+    full: Optional[float] = None,
 ) -> Tensor:
     """One global threshold that meets a budget, found exactly.
 
@@ -137,7 +127,7 @@ def select(
         fill (bool): Give units that still fit back behind the threshold,
             best first; where the budget is still missed by more than 0.1 %,
             exchange single units. Defaults to False.
-        full (int, optional): Cost that the message calls the original.
+        full (float, optional): Cost that the message calls the original.
             Defaults to that of everything.
 
     Returns:
@@ -148,21 +138,7 @@ def select(
     """
     scores = scores.double().cpu()
     check_finite(scores, graph)
-    group = graph.group_of_unit
-    rank = rank_in_group(scores, graph)
-    sizes = torch.tensor([g.size for g in graph.groups], dtype=torch.long)
-    order = torch.argsort(scores, stable=True)  # worst first
-    order = order[(rank >= floors[group])[order]]
-
-    def mask(removed: int) -> Tensor:
-        keep = torch.ones(graph.num_units, dtype=torch.bool)
-        keep[order[:removed]] = False
-        if divisor == 1:
-            return keep
-        kept = torch.zeros_like(sizes).index_add_(0, group, keep.long())
-        rounded = (kept + divisor - 1) // divisor * divisor
-        return rank < torch.minimum(rounded, sizes)[group]
-
+    order, mask = removals(scores, graph, floors, divisor)
     low, high = 0, len(order)
     if cost(mask(high)) > budget:
         full = full or cost(graph.full())
@@ -179,6 +155,7 @@ def select(
             low = middle + 1
     keep = mask(low)
     if fill or divisor > 1:
+        rank = rank_in_group(scores, graph)
         _fill(keep, order, rank, graph, cost, budget, divisor)
     if fill and divisor == 1:
         _exchange(keep, order, scores, graph, cost, budget)
@@ -190,7 +167,7 @@ def _fill(
     order: Tensor,
     rank: Tensor,
     graph: ChannelGraph,
-    cost: Callable[[Tensor], int],
+    cost: Callable[[Tensor], float],
     budget: float,
     divisor: int,
 ) -> None:
@@ -220,7 +197,7 @@ def _exchange(
     order: Tensor,
     scores: Tensor,
     graph: ChannelGraph,
-    cost: Callable[[Tensor], int],
+    cost: Callable[[Tensor], float],
     budget: float,
 ) -> None:
     """Swap units of two groups until a budget is met closely, in place.
@@ -253,7 +230,7 @@ def _exchange(
 def _refill(
     keep: Tensor,
     units: list[int],
-    cost: Callable[[Tensor], int],
+    cost: Callable[[Tensor], float],
     budget: float,
 ) -> None:
     """Give units back, in order, while they fit, in place."""

@@ -117,8 +117,7 @@ class UNet(BaseModule):
         divisor = 2 ** len(self.decoders)
         height, width = x.shape[-2:]
         missing = -height % divisor, -width % divisor
-        if any(missing):
-            x = F.pad(x, (0, missing[1], 0, missing[0]), mode='replicate')
+        x = F.pad(x, (0, missing[1], 0, missing[0]), mode='replicate')
         skips = []
         for level, encoder in enumerate(self.encoders):
             x = encoder(self.pool(x) if level else x)

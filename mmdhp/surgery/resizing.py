@@ -153,9 +153,10 @@ def set_attributes(model: nn.Module, values: Attributes) -> None:
             value = type(found)(items)
         setattr(module, attribute, value)
     if values:
-        for hook in model._state_dict_hooks.values():
+        for key, hook in model._state_dict_hooks.items():
             if isinstance(hook, _AttributeRecord):
-                hook.values.update(values)
+                record = _AttributeRecord({**hook.values, **values})
+                model._state_dict_hooks[key] = record
                 return
         model._register_state_dict_hook(_AttributeRecord(dict(values)))
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mmdhp.graph import ChannelGraph, GraphError
+from mmdhp.graph.restoring import restored_on_error
 
 from .resizing import derive_again, refresh, set_attributes
 
@@ -36,7 +37,8 @@ def shrink(model: nn.Module, graph: ChannelGraph, keep: Tensor) -> nn.Module:
     """Cut every parameter and buffer to the kept units, in place.
 
     Classes, key names and parameter objects stay; gradients are cleared, and
-    attributes that mirror shapes are updated. The graph describes the model
+    attributes that mirror shapes are updated. If the model's own code fails
+    on the way, all is put back. The graph describes the model
     before the cut; trace again to cut again.
 
     Args:
@@ -53,14 +55,15 @@ def shrink(model: nn.Module, graph: ChannelGraph, keep: Tensor) -> nn.Module:
     """
     positions = graph.positions(keep)
     check_model(model, graph)
-    for name, tensor in tensors_of(model).items():
-        cut = take(tensor.data, name, positions)
-        if cut is not tensor.data and cut.shape != tensor.shape:
-            tensor.data = cut.clone(memory_format=torch.contiguous_format)
-            tensor.grad = None
-    refresh(model)
-    set_attributes(model, graph.attribute_values(keep))
-    derive_again(model)
+    with restored_on_error(model):
+        for name, tensor in tensors_of(model).items():
+            cut = take(tensor.data, name, positions)
+            if cut is not tensor.data and cut.shape != tensor.shape:
+                tensor.data = cut.clone(memory_format=torch.contiguous_format)
+                tensor.grad = None
+        refresh(model)
+        set_attributes(model, graph.attribute_values(keep))
+        derive_again(model)
     return model
 
 

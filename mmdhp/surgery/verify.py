@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from mmdhp.graph import ChannelGraph, Inputs, call_model
+from mmdhp.graph.restoring import same_globals
 
 from .forwards import plain_forwards
 from .shrink import shrink
@@ -65,6 +66,18 @@ def verify(
         infinity where shapes or output structure differ or a value is not
         finite.
     """
+    with same_globals():
+        return _compare(model, graph, keep, inputs, forward, relative)
+
+
+def _compare(
+    model: nn.Module,
+    graph: ChannelGraph,
+    keep: Tensor,
+    inputs: Inputs,
+    forward: Optional[Callable],
+    relative: bool,
+) -> float:
     with plain_forwards(model):
         masked, shrunk = copy.deepcopy(model), copy.deepcopy(model)
     mask(masked, graph, keep)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from mmdhp.graph import ChannelGraph, GraphError
+from mmdhp.graph.restoring import restored_on_error
 
 from .initialisation import Initialiser, drop_pretrained
 from .resizing import derive_again, refresh, set_attributes
@@ -104,8 +105,20 @@ def widen(model: nn.Module, graph: ChannelGraph, factor: float) -> nn.Module:
     """
     copies = _copies(graph, widened_widths(model, graph, factor))
     check_model(model, graph)
-    initialiser = Initialiser.of(model)
-    drop_pretrained(model)
+    with restored_on_error(model, values=True):
+        initialiser = Initialiser.of(model)
+        drop_pretrained(model)
+        _repeat(model, graph, copies)
+        refresh(model)
+        set_attributes(model, _attribute_values(graph, copies))
+        initialiser.apply(model)
+        derive_again(model)
+        remember(model, Baseline(graph, factor, initialiser))
+    return model
+
+
+def _repeat(model: nn.Module, graph: ChannelGraph, copies: Tensor) -> None:
+    """Repeat positions of every tensor, in place."""
     tensors = tensors_of(model)
     for (name, axis), units in graph.axis_units.items():
         if name not in tensors:  # another name of a shared tensor
@@ -116,12 +129,6 @@ def widen(model: nn.Module, graph: ChannelGraph, factor: float) -> nn.Module:
             index = torch.arange(len(units)).repeat_interleave(counts)
             wider = tensor.data.index_select(axis, index.to(tensor.device))
             tensor.data, tensor.grad = wider, None
-    refresh(model)
-    set_attributes(model, _attribute_values(graph, copies))
-    initialiser.apply(model)
-    derive_again(model)
-    remember(model, Baseline(graph, factor, initialiser))
-    return model
 
 
 def _copies(graph: ChannelGraph, widths: Mapping[str, int]) -> Tensor:

@@ -46,7 +46,7 @@ BASE = {
         {},
         None,
         0.5,
-        {'macs': 0.4, 'params': 0.4},
+        {'macs': 0.4, 'params': 4},
         *({'macs': value} for value in [*JUNK, None, True, 0, -0.1, 1.01]),
         *({'macs': value} for value in [INF, -INF, 40, '40%', [0.4]]),
         *({key: 0.5} for key in ['flops', 'mac', 'Macs', '', None, 3]),

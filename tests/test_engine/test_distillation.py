@@ -172,7 +172,7 @@ def test_a_classifier_of_mmpretrain(tmp_path):
         ({'criterion': 'ce'}, ValueError, "criterion is 'ce'; there are"),
         ({'stage': 'search'}, ValueError, "stage is 'search'"),
         ({'weight': 0}, ValueError, 'weight is 0'),
-        ({'temperature': -1.0}, ValueError, r'temperature -1\.0'),
+        ({'temperature': -1.0}, ValueError, r'temperature is -1\.0'),
     ],
 )
 def test_arguments(options, error, message):

@@ -194,7 +194,7 @@ def test_another_method_is_not_resumed(finished, tmp_path):
     ('record', 'message'),
     [
         ('damaged', 'is damaged'),
-        ({'state': 'melting'}, 'is damaged'),
+        ({'state': 'melting', 'format_version': 1}, 'is damaged'),
         ({'state': 'search', 'format_version': 99}, 'has format 99'),
     ],
 )

@@ -30,9 +30,12 @@ def floors_of(graph, floor):
     return torch.full((len(graph.groups),), floor)
 
 
-def test_target_reads_one_quantity():
-    assert Target.parse(dict(macs=0.4)) == Target('macs', 0.4)
-    assert Target.parse(dict(params=1)) == Target('params', 1.0)
+def test_target_reads_its_quantities():
+    assert Target.parse(dict(macs=0.4)) == Target((('macs', 0.4),))
+    target = Target.parse(dict(params=1, latency=0.25))
+    assert target.as_dict() == {'params': 1.0, 'latency': 0.25}
+    assert (target.quantity, target.ratio) == ('params', 1.0)
+    assert str(target) == '100.00% of the parameters and 25.00% of the latency'
 
 
 @pytest.mark.parametrize('ratio', [0, -0.5, 1.5, float('nan')])
@@ -48,13 +51,13 @@ def test_target_that_is_no_number(ratio):
 
 
 def test_target_of_unknown_quantity():
-    with pytest.raises(KeyError, match="'latency' is unknown; there are"):
-        Target.parse(dict(latency=0.5))
+    with pytest.raises(KeyError, match="'flops' is unknown; there are macs,"):
+        Target.parse(dict(macs=0.5, flops=0.5))
 
 
-@pytest.mark.parametrize('target', [0.5, {}, dict(macs=0.5, params=0.5)])
-def test_target_that_is_no_single_entry(target):
-    with pytest.raises(TypeError, match='one quantity is needed'):
+@pytest.mark.parametrize('target', [0.5, {}, ['macs']])
+def test_target_that_names_no_quantity(target):
+    with pytest.raises(TypeError, match='at least one quantity is needed'):
         Target.parse(target)
 
 

@@ -14,8 +14,9 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / 'tools'))
 
-import _common
 from toy import FINE_TUNE, SEARCH, channels, config, pruner
+
+from mmdhp.cli import common
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {
@@ -208,7 +209,7 @@ def test_an_error_is_shown_without_its_traceback(write):
 
 def test_a_defect_keeps_its_traceback():
     with pytest.raises(ValueError, match='not ours'):
-        with _common.clear_errors():
+        with common.clear_errors():
             raise ValueError('not ours')
 
 
@@ -237,7 +238,7 @@ def test_an_absent_checkpoint_is_named(write, monkeypatch, capsys):
 def test_an_absent_config_is_named(monkeypatch, capsys):
     shown = in_process(monkeypatch, capsys, 'train', 'absent.py')
 
-    assert shown == 'error: there is no config absent.py.'
+    assert shown.startswith('error: there is no config absent.py.')
 
 
 def test_checkpoints_belong_into_the_given_work_dir(tmp_path):
@@ -253,7 +254,7 @@ def test_checkpoints_belong_into_the_given_work_dir(tmp_path):
         local_rank=0,
     )
 
-    found = _common.load_config(args)
+    found = common.load_config(args)
 
     assert found.work_dir == args.work_dir
     assert 'out_dir' not in found.default_hooks.checkpoint

@@ -78,7 +78,7 @@ def test_table_and_plot(tool, runs, tmp_path, monkeypatch, capsys):
 
 
 def test_accuracies_are_shown_as_errors(tool):
-    found = tool.Run('a', '', '', {'accuracy/top1': 91.5, 'PSNR': 30.0})
+    found = {'accuracy/top1': 91.5, 'PSNR': 30.0}
     assert tool.quality(found, 'accuracy/top1') == 8.5
     assert tool.quality(found, 'PSNR') == 30.0
     assert tool.label_of('accuracy/top1') == 'top1 error %'

@@ -23,14 +23,14 @@ from torch import Tensor, nn
 
 sys.path.insert(0, osp.dirname(osp.dirname(osp.abspath(__file__))))
 
-from _common import (
+from _measuring import CostHook, by_benchmark, number
+
+from mmdhp.cli.common import (
     add_common_options,
     check_dataloader,
     clear_errors,
     load_config,
 )
-from _measuring import CostHook, by_benchmark, number
-
 from mmdhp.datasets import imresize
 from mmdhp.engine.report import table
 

@@ -6,7 +6,6 @@ without pruning (baselines) are traced for their MACs.
 """
 
 import argparse
-import csv
 import json
 import os
 import os.path as osp
@@ -14,12 +13,16 @@ from collections.abc import Sequence
 from typing import Any, Optional
 
 import torch
-from _runs import Run, read_run
 
 from mmdhp.engine.latency import latencies
 from mmdhp.engine.report import amount, table
-
-PUBLISHED = osp.join(osp.dirname(osp.abspath(__file__)), 'published.csv')
+from mmdhp.report import Run, read_run
+from mmdhp.report.published import (
+    PUBLISHED,
+    label_of,
+    published_rows,
+    quality,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -90,24 +93,6 @@ def shared_metric(runs: Sequence[Run], wanted: Optional[str]) -> str:
     )
 
 
-def label_of(metric: str) -> str:
-    """Column title; accuracies are shown as errors.
-
-    Examples:
-        >>> label_of('accuracy/top1'), label_of('Set5/PSNR')
-        ('top1 error %', 'Set5/PSNR')
-    """
-    if metric.startswith('accuracy/'):
-        return f'{metric.partition("/")[2]} error %'
-    return metric
-
-
-def quality(run: Run, metric: str) -> float:
-    """What :func:`label_of` names."""
-    value = run.metrics[metric]
-    return 100 - value if metric.startswith('accuracy/') else value
-
-
 def complete(runs: Sequence[Run]) -> None:
     """Count the networks that were not pruned, in place."""
     shapes = [run.input_shape for run in runs if run.input_shape]
@@ -140,7 +125,7 @@ def rows_of(runs: Sequence[Run], metric: str) -> list[dict[str, Any]]:
         {
             'name': run.name,
             'method': run.method or 'original',
-            label_of(metric): quality(run, metric),
+            label_of(metric): quality(run.metrics, metric),
             'macs': run.macs,
             'macs_percent': 100 * (run.macs or 0) / macs,
             'params': run.params,
@@ -152,24 +137,6 @@ def rows_of(runs: Sequence[Run], metric: str) -> list[dict[str, Any]]:
         }
         for run in runs
     ]
-
-
-def published_rows(network: str, data: str) -> list[dict[str, str]]:
-    """Figures of papers.
-
-    Raises:
-        SystemExit: If there are none; names what there is.
-    """
-    with open(PUBLISHED, encoding='utf-8') as file:
-        rows = list(csv.DictReader(file))
-    found = [r for r in rows if (r['network'], r['data']) == (network, data)]
-    if not found:
-        known = sorted({f'{r["network"]} {r["data"]}' for r in rows})
-        raise SystemExit(
-            f'error: there are no published figures for {network} {data}; '
-            f'there are {", ".join(known)}.'
-        )
-    return found
 
 
 def text_of(rows: Sequence[dict], label: str) -> str:
@@ -250,9 +217,12 @@ def _name(axes: Any, text: str, x: float, y: float) -> None:
 def main() -> None:
     """Read, measure, print, write."""
     args = parse_args()
-    runs = [read_run(argument) for argument in args.runs]
+    try:
+        runs = [read_run(argument) for argument in args.runs]
+        published = published_rows(*args.published) if args.published else []
+    except ValueError as error:
+        raise SystemExit(f'error: {error}') from None
     metric = shared_metric(runs, args.metric)
-    published = published_rows(*args.published) if args.published else []
     complete(runs)
     if args.latency:
         measure(runs, args.shape, args.rounds)

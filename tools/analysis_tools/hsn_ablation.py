@@ -14,7 +14,6 @@ import json
 import os
 import os.path as osp
 import statistics
-import sys
 from typing import Any, Optional
 
 import matplotlib
@@ -24,15 +23,13 @@ import matplotlib.pyplot as plt  # noqa: E402
 from mmengine.config import Config  # noqa: E402
 from mmengine.runner import Runner  # noqa: E402
 
-sys.path.insert(0, osp.dirname(osp.dirname(osp.abspath(__file__))))
-from _common import (  # noqa: E402
+from mmdhp.cli.common import (  # noqa: E402
     add_common_options,
     check_checkpoint,
     check_dataloader,
     clear_errors,
     load_config,
 )
-
 from mmdhp.engine.report import table  # noqa: E402
 
 # panel → variant → options of the method; 'lr' is that of the search

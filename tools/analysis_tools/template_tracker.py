@@ -12,8 +12,6 @@ Examples:
 """
 
 import argparse
-import os.path as osp
-import sys
 import time
 from typing import Optional
 
@@ -26,9 +24,7 @@ from mmengine.registry import MODELS
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 
-sys.path.insert(0, osp.dirname(osp.dirname(osp.abspath(__file__))))
-
-from _common import (
+from mmdhp.cli.common import (
     add_common_options,
     check_dataloader,
     clear_errors,

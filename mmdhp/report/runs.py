@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
-import mmdhp
+from mmdhp.graph import trace
 from mmdhp.models.model_forward import run_model
 
 
@@ -54,7 +54,7 @@ class Run:
 
     def count(self, input_shape: tuple[int, ...]) -> None:
         """Trace a network that was not pruned, for its MACs and params."""
-        graph = mmdhp.trace(
+        graph = trace(
             self.build(), torch.zeros(2, *input_shape), forward=run_model
         )
         self.macs = self.whole_macs = int(graph.macs())
@@ -69,12 +69,12 @@ def read_run(argument: str) -> Run:
         argument (str): A work folder, or an exported folder.
 
     Raises:
-        SystemExit: If there is nothing to read; says what was looked for.
+        ValueError: If there is nothing to read; says what was looked for.
     """
     name, _, path = argument.rpartition('=')
     path = path.rstrip('/')
     if not osp.isdir(path):
-        raise SystemExit(f'error: there is no folder {path}.')
+        raise ValueError(f'there is no folder {path}.')
     name = name or osp.basename(osp.abspath(path))
     for folder in (osp.join(path, 'pruned'), path):
         if osp.isfile(osp.join(folder, 'channels.json')):
@@ -103,8 +103,8 @@ def _plain_run(name: str, folder: str) -> Run:
     logs = sorted(glob.glob(osp.join(folder, '*', 'vis_data', '*.json')))
     logs = [log for log in logs if osp.basename(log) != 'config.json']
     if not configs or not logs:
-        raise SystemExit(
-            f'error: {folder} is neither a pruned run (no channels.json, no '
+        raise ValueError(
+            f'{folder} is neither a pruned run (no channels.json, no '
             'pruned/channels.json) nor a finished training (it has '
             f'{len(configs)} configs and {len(logs)} logs).'
         )

@@ -1,21 +1,32 @@
-"""What the command-line tools share: options, config checks, messages."""
+"""What commands and tools share: options, config checks, messages."""
 
 import argparse
 import contextlib
 import os
 import os.path as osp
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Optional
 
 import torch
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.device import get_device
 
-import mmdhp
+from mmdhp.apis.configs import find_config
 from mmdhp.engine.checkpoint_file import checkpoints_in, problem_of
 
+from .script import PACKAGE
+
 SAMPLE_CONFIG = 'configs/dhp/srresnet_dhp40_sample.py'
+DELIBERATE = (
+    FileExistsError,
+    FileNotFoundError,
+    ImportError,
+    KeyError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 def add_common_options(parser: argparse.ArgumentParser) -> None:
@@ -43,13 +54,29 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def parse_changes(pairs: Optional[Sequence[str]]) -> dict[str, Any]:
+    """Read ``key=value`` pairs as MMEngine's ``DictAction`` does.
+
+    Raises:
+        ValueError: If one has no ``=``.
+    """
+    bare = [pair for pair in pairs or () if '=' not in pair]
+    if bare:
+        raise ValueError(
+            f'--cfg-options {" ".join(bare)} has no "=". Write key=value.'
+        )
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--changes', nargs='*', action=DictAction)
+    return parser.parse_args(['--changes', *(pairs or ())]).changes
+
+
 def load_config(args: argparse.Namespace) -> Config:
     """Read the config and apply the common options."""
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    if not osp.isfile(args.config):
-        raise SystemExit(f'error: there is no config {args.config}.')
     try:
-        cfg = Config.fromfile(args.config)
+        cfg = Config.fromfile(find_config(args.config))
+    except (FileNotFoundError, ModuleNotFoundError) as error:
+        raise SystemExit(f'error: {error}') from None
     except SyntaxError as error:
         raise SystemExit(f'error: {args.config}: {error}') from None
     cfg.launcher = args.launcher
@@ -93,7 +120,7 @@ def clear_errors() -> Iterator[None]:
     """
     try:
         yield
-    except (ValueError, TypeError, KeyError, RuntimeError) as error:
+    except DELIBERATE as error:
         if os.environ.get('MMDHP_TRACEBACK') or not deliberate(error):
             raise
         message = error.args[0] if error.args else type(error).__name__
@@ -105,7 +132,7 @@ def deliberate(error: BaseException) -> bool:
     frame = traceback.extract_tb(error.__traceback__)[-1]
     if frame.name in ('build_from_cfg', 'build_model_from_cfg'):
         return True
-    own = frame.filename.startswith(osp.dirname(mmdhp.__file__) + osp.sep)
+    own = frame.filename.startswith(PACKAGE + osp.sep)
     return own and (frame.line or '').startswith('raise')
 
 

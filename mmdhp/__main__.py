@@ -1,0 +1,7 @@
+"""``python -m mmdhp``: the command line."""
+
+import sys
+
+from mmdhp.cli import main
+
+sys.exit(main())

@@ -1,9 +1,8 @@
 """What must hold before a run may go on."""
 
 import logging
-import zlib
 from collections.abc import Mapping
-from typing import Any, Optional, Union
+from typing import Any, Optional
 
 import torch
 from mmengine import dist
@@ -22,29 +21,19 @@ from mmdhp.surgery import verify
 TOLERANCE = 1e-3  # largest relative difference, for single precision
 
 
-def check_ranks_agree(decision: Union[str, Tensor]) -> None:
-    """Compare a decision over all processes.
-
-    Args:
-        decision (str | Tensor): Text, or a bool mask of shape ``(U, )``.
+def check_runner(runner: Any) -> None:
+    """Refuse runners that hold their model and optimizer elsewhere.
 
     Raises:
-        RuntimeError: On every process, if any decided differently.
+        TypeError: If it is no :class:`Runner`.
     """
-    if isinstance(decision, Tensor):
-        content = decision.to(torch.uint8).cpu().numpy().tobytes()
-        shown = f'keeps {int(decision.sum())} units'
-    else:
-        content, shown = decision.encode(), f'has {decision}'
-    own = zlib.crc32(content)
-    hashes = torch.tensor([own, -own], dtype=torch.float64)
-    dist.all_reduce(hashes, op='max')
-    if hashes[0] != -hashes[1]:
-        raise RuntimeError(
-            f'Processes of the search disagree: rank {dist.get_rank()} '
-            f'{shown} (hash {own}), another one decided differently. The '
-            'search variables have diverged: check that all ranks run the '
-            'same config and that no hook changes gradients on one rank only.'
+    if not isinstance(runner, Runner):
+        raise TypeError(
+            f'PruningHook found a {type(runner).__name__}, whose strategy '
+            '(DeepSpeed, FSDP, ...) owns model and optimizer, so channels '
+            "cannot be cut. Remove runner_type='FlexibleRunner' and "
+            '`strategy`, and start several processes with '
+            'tools/dist_train.sh.'
         )
 
 

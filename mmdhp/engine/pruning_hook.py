@@ -19,19 +19,20 @@ from mmdhp.methods.options import (
 )
 from mmdhp.registry import HOOKS
 
+from . import decisions
 from .calibration import recalibrate, show_gradients
 from .checkpoint_file import check_start
 from .checks import (
     check_data,
     check_exact,
-    check_ranks_agree,
+    check_runner,
     check_trained,
     check_weights_named,
 )
 from .compilation import compile_again, step_eagerly
 from .export import check_exportable, export
 from .history import History
-from .numbers import LossWatch, check_numbers
+from .numbers import LossWatch
 from .optim_wrapper import PruningAmpOptimWrapper, PruningOptimWrapper
 from .random_state import rng_state
 from .report import (
@@ -133,6 +134,7 @@ class PruningHook(ResumableHook):
             TypeError: If the optimizer wrapper is not one that searches.
             ValueError: If the fine-tune schedulers are not known as a config.
         """
+        check_runner(runner)
         check_start(runner)
         wrapper = runner.optim_wrapper
         if not isinstance(wrapper, OptimWrapper) or hasattr(self, 'pruner'):
@@ -260,9 +262,7 @@ class PruningHook(ResumableHook):
                 self._look(runner, last=True)
 
     def _look(self, runner: Runner, last: bool) -> None:
-        check_numbers(runner)
-        progress = self.pruner.progress()
-        check_ranks_agree(f'{progress}')
+        progress = decisions.progress(runner)
         self._log_ratios(runner, progress)
         statistics = self.pruner.statistics()
         self.history.look(runner, progress, statistics)
@@ -311,10 +311,8 @@ class PruningHook(ResumableHook):
             self.pruner.set_mode(unwrapped(runner))
 
     def _transition(self, runner: Runner) -> None:
-        check_numbers(runner, unwrapped(runner).state_dict())
         try:
-            keep = self.pruner.select()
-            check_ranks_agree(keep)
+            keep = decisions.selection(runner)
         finally:
             self.pruner.leave(unwrapped(runner))
         with undone_on_error(runner, self):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from toy import ToyNet, config, pruner, train
 
@@ -99,6 +100,13 @@ def test_no_training_starts(tmp_path, changes, message):
     with pytest.raises(ValueError, match=message):
         train(config(tmp_path, **changes))
     assert not list(tmp_path.glob('*.pth'))
+
+
+def test_a_runner_with_a_strategy_is_refused(tmp_path):
+    cfg = config(tmp_path, runner_type='FlexibleRunner', env_cfg={})
+    cfg.strategy = {'type': 'SingleDeviceStrategy'}
+    with pytest.raises(TypeError, match='found a FlexibleRunner, whose strat'):
+        RUNNERS.build(cfg).train()
 
 
 @pytest.fixture(scope='module')

@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 from toy import SHAPE, ToyNet, config, hook_of, hsn, lwdna, pruner
 
 import mmdhp
-from mmdhp.engine import pruning_hook
+from mmdhp.engine import decisions, pruning_hook
 from mmdhp.engine.constructor import (
     PruningOptimWrapperConstructor,
     build_pruner,
@@ -341,7 +341,7 @@ def test_a_transition_that_fails(tmp_path, monkeypatch, method, step):
             if isinstance(decision, torch.Tensor):
                 fail()
 
-        monkeypatch.setattr(pruning_hook, step, disagree)
+        monkeypatch.setattr(decisions, step, disagree)
 
     with pytest.raises(InjectedError):
         runner.train()

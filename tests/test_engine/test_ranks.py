@@ -23,16 +23,19 @@ class Fault(Hook):
         self.at, self.what = at, what
 
     def before_train(self, runner):
-        if runner.rank and self.what == 'mask':
-            pruner = hook_of(runner, 'PruningHook').pruner
-            select = pruner.select
+        if not runner.rank or self.what not in ('mask', 'failure'):
+            return
+        pruner = hook_of(runner, 'PruningHook').pruner
+        select = pruner.select
 
-            def other():
-                keep = select().clone()
-                keep[keep.nonzero()[0]] = False
-                return keep
+        def other():
+            if self.what == 'failure':
+                raise ValueError('out of luck')
+            keep = select().clone()
+            keep[keep.nonzero()[0]] = False
+            return keep
 
-            pruner.select = other
+        pruner.select = other
 
     def after_train_iter(self, runner, batch_idx, **kwargs):
         if not runner.rank or runner.iter != self.at:
@@ -40,7 +43,7 @@ class Fault(Hook):
         hook = hook_of(runner, 'PruningHook')
         if self.what == 'variables':
             for parameter in hook.pruner.program.parameters():
-                parameter.data.mul_(0.5)
+                parameter.data.copy_(parameter.data.flip(0))
         elif self.what == 'nan':
             for parameter in hook.pruner.program.parameters():
                 parameter.data.fill_(float('nan'))
@@ -73,6 +76,7 @@ FAULTS = [
     ('DHP', 'variables'),
     ('DHP', 'nan'),
     ('DHP', 'mask'),
+    ('DHP', 'failure'),
     ('HSN', 'variables'),
     ('LWDNA', 'mask'),
     ('OneShot', 'mask'),
@@ -86,6 +90,10 @@ def test_every_process_tells_of_a_divergence(tmp_path, method, what):
 
     ends = run_ranks(2, faulty_rank, cfg.to_dict())
 
+    while what == 'nan' and ends:  # DDP has spread it
+        assert re.search('not finite .stem', str(ends.pop()))
+    if what == 'failure':
+        assert str(ends.pop()) == 'out of luck'
     for rank, error in enumerate(ends):
         assert isinstance(error, RuntimeError), error
         shown = rf'rank {rank} (has Progress|keeps \d+ units)'
@@ -112,7 +120,6 @@ def test_two_processes_select_what_one_does(tmp_path, method):
     one, two = ends
     assert isinstance(two, dict), two
     assert torch.equal(one['keep'], two['keep'])
-    for name, value in one['weights'].items():
-        if 'running' not in name:
-            other = two['weights'][name]
-            torch.testing.assert_close(value, other, rtol=1e-3, atol=1e-4)
+    if method != 'HSN':  # whose BatchNorms wake up in the fine-tuning
+        for name, value in one['weights'].items():
+            torch.testing.assert_close(value, two['weights'][name])

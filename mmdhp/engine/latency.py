@@ -43,8 +43,9 @@ def interleaved(
     device: torch.device,
     rounds: int = 15,
     warm_up: int = 1,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> list[list[float]]:
-    """Wall-clock time of calls that take turns.
+    """Time of calls that take turns.
 
     A machine that is busy for a while slows all of them, so that ratios
     within a round can be trusted more than times.
@@ -54,6 +55,7 @@ def interleaved(
         device (torch.device): On which they work; a GPU is waited for.
         rounds (int): Defaults to 15.
         warm_up (int): Rounds before that, which do not count. Defaults to 1.
+        clock (Callable): Returns seconds. Defaults to the wall's.
 
     Returns:
         list[list[float]]: Seconds by call and round.
@@ -65,10 +67,10 @@ def interleaved(
     for _ in range(rounds):
         for call, own in zip(calls, times):
             _wait(device)
-            start = time.perf_counter()
+            start = clock()
             call()
             _wait(device)
-            own.append(time.perf_counter() - start)
+            own.append(clock() - start)
     return times
 
 

@@ -104,6 +104,7 @@ class HyperBank(nn.Module):
 
     def generate(self, latent: Tensor) -> Tensor:
         """All weights of this kernel size, shape ``(k², P)``."""
+        self._forward = None  # its memory is needed again
         pair = (
             latent.index_select(0, self.first),
             latent.index_select(0, self.second),
@@ -158,7 +159,9 @@ class HyperBank(nn.Module):
         for j, row in enumerate(grad):
             d_embedding.addcmul_(self.w2[:, j], row)
         torch.mul(d_embedding, scale, out=self._buffer('w1'))
-        d_scale = (self.w1 * d_embedding).sum(0)  # (P,)
+        d_scale = torch.zeros_like(scale)
+        for w1, row in zip(self.w1, d_embedding):  # no (m, P) temporary
+            d_scale.addcmul_(w1, row)
         self._set('b0', d_scale)
         out = torch.zeros_like(latent)
         out.index_add_(0, self.first, d_scale * second)

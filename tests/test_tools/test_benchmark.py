@@ -6,6 +6,7 @@ sides compute the same, that budgets are met, that exponents are right.
 
 import re
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,14 @@ def test_calls_take_turns_and_the_warm_up_does_not_count():
     assert seen == ['a', 'b'] * 5
     assert [len(own) for own in times] == [3, 3]
     assert all(value > 0 for own in times for value in own)
+
+
+def test_any_clock_can_tell_the_time():
+    ticks = iter([0.0, 1.0, 10.0, 12.0, 20.0, 25.0, 30.0, 34.0])
+    calls = [lambda: None, lambda: None]
+    found = interleaved(calls, CPU, rounds=2, clock=lambda: next(ticks))
+    assert found == [[1.0, 5.0], [2.0, 4.0]]
+    assert measuring.ratios(found[1], found[0]) == [2.0, 0.8]
 
 
 # --------------------------------------------------------------------- search
@@ -129,6 +138,14 @@ def test_generation_compares_both(run):
     flat, layered = map(float, row[2:4])
     ratio = float(row[4].partition(' ')[0])
     assert ratio == pytest.approx(layered / flat, rel=0.05)
+
+
+def test_cpu_time_leaves_out_waiting(run):
+    out = run('generation', 'resnet20', '--clock', 'cpu', *ONCE)
+    assert '1 rounds, cpu clock' in out
+    clock = measuring.CLOCKS['cpu']
+    (waited,) = interleaved([lambda: time.sleep(0.3)], CPU, 1, clock=clock)
+    assert waited[0] < 0.1
 
 
 def test_memory_is_that_of_the_call_alone():

@@ -20,12 +20,12 @@ from _benchmark_measuring import (
     prepare,
     ratios,
     spread,
+    timed,
 )
 from _benchmark_networks import NETWORKS, Network, build, trace
 from _benchmark_per_layer import PerLayer
 from torch import Tensor, nn
 
-from mmdhp.engine.latency import interleaved
 from mmdhp.engine.report import amount, table
 from mmdhp.programs import HyperNetwork
 
@@ -62,7 +62,7 @@ def row(name: str, memory: list[float], args: argparse.Namespace) -> list[str]:
     """Cells of one network."""
     model, program = generated(NETWORKS[name], args.device)
     steps = [flat_step(program), layer_step(program)]
-    flat, layered = interleaved(steps, args.device, args.rounds, warm_up=2)
+    flat, layered = timed(steps, args, warm_up=2)
     return [
         name,
         amount(sum(w.parameter.numel() for w in program.weights)),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Callable
 
 import torch
-from _benchmark_measuring import add_options, exponent, prepare
+from _benchmark_measuring import add_options, exponent, prepare, timed
 from _benchmark_networks import (
     Network,
     build,
@@ -28,7 +28,6 @@ from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
 import mmdhp
-from mmdhp.engine.latency import interleaved
 from mmdhp.engine.report import amount, table
 from mmdhp.methods.selection import select
 
@@ -117,7 +116,7 @@ def measure(label: str, network: Network, args: argparse.Namespace) -> Point:
         'trace': lambda: trace(model, network),
         **transition(model, graph, network, args),
     }
-    times = interleaved(list(calls.values()), args.device, args.rounds)
+    times = timed(list(calls.values()), args)
     costs = {key: min(own) for key, own in zip(calls, times)}
     costs['search'] = search_overhead(network, args)
     return Point(
@@ -167,7 +166,7 @@ def search_overhead(network: Network, args: argparse.Namespace) -> float:
         optimizer_step(plain, plain_wrapper(plain, network.optimizer), batch),
         optimizer_step(searched, searching(searched, network, 'dhp'), batch),
     ]
-    times = interleaved(calls, args.device, args.rounds, warm_up=2)
+    times = timed(calls, args, warm_up=2)
     least, more = map(min, times)
     return max(more - least, _TICK)
 

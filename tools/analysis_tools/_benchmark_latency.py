@@ -29,12 +29,12 @@ from _benchmark_measuring import (
     quartiles,
     ratios,
     spread,
+    timed,
 )
 from _benchmark_networks import NETWORKS, Network, build, loss_of, trace
 from torch import Tensor, nn
 
 import mmdhp
-from mmdhp.engine.latency import interleaved
 from mmdhp.engine.report import table
 from mmdhp.methods.selection import select
 
@@ -94,7 +94,7 @@ def rows_of(name: str, args: argparse.Namespace) -> list[list[str]]:
     models = {'original': original}
     models.update(pruned(original, network, shape, args))
     calls = [lambda m=m: loss_of(m, batch) for m in models.values()]
-    times = interleaved(calls, args.device, args.rounds, warm_up=3)
+    times = timed(calls, args, warm_up=3)
     full = macs_of(original, network, shape)
     rows = []
     for (kind, model), own in zip(models.items(), times):

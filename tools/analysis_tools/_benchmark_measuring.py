@@ -6,6 +6,7 @@ import os
 import resource
 import statistics
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Callable
@@ -14,10 +15,14 @@ import torch
 from _zoo_process import isolated
 
 import mmdhp
+from mmdhp.engine.latency import interleaved
 
 _MIB = 2**20
 _TIMEOUT = 1800.0  # seconds of one measurement of memory
 _PROCESS = Path('/proc/self')  # of Linux
+
+
+CLOCKS = {'wall': time.perf_counter, 'cpu': time.process_time}
 
 
 class MeasurementError(RuntimeError):
@@ -33,6 +38,13 @@ def add_options(parser: argparse.ArgumentParser, rounds: int) -> None:
         help='how often everything is measured (default: %(default)s)',
     )
     parser.add_argument('--threads', type=int, help='CPU threads')
+    parser.add_argument(
+        '--clock',
+        choices=CLOCKS,
+        default='wall',
+        help='what tells the time; on a CPU that others keep busy, "cpu" '
+        'with one thread leaves out waiting for it (default: wall)',
+    )
     parser.add_argument(
         '--device',
         type=torch.device,
@@ -69,6 +81,8 @@ def prepare(args: argparse.Namespace) -> None:
     """Set the number of threads; say what is measured on what."""
     if args.rounds < 1:
         raise SystemExit(f'error: --rounds is {args.rounds}, below 1.')
+    if args.clock == 'cpu' and args.device.type == 'cuda':
+        raise SystemExit('error: --clock cpu cannot tell the time of a GPU.')
     if args.threads:
         torch.set_num_threads(args.threads)
     name = 'cpu'
@@ -78,8 +92,18 @@ def prepare(args: argparse.Namespace) -> None:
         f'mmdhp {mmdhp.__version__}, torch {torch.__version__}, {name}, '
         f'{torch.get_num_threads()} threads (OMP_NUM_THREADS='
         f'{os.environ.get("OMP_NUM_THREADS", "unset")}), '
-        f'{args.rounds} rounds'
+        f'{args.rounds} rounds, {args.clock} clock'
     )
+
+
+def timed(
+    calls: Sequence[Callable[[], Any]],
+    args: argparse.Namespace,
+    warm_up: int = 1,
+) -> list[list[float]]:
+    """Seconds of calls that take turns, by call and round."""
+    clock = CLOCKS[args.clock]
+    return interleaved(calls, args.device, args.rounds, warm_up, clock)
 
 
 def milliseconds(seconds: Sequence[float]) -> str:

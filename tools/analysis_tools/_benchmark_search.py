@@ -16,6 +16,7 @@ from _benchmark_measuring import (
     prepare,
     ratios,
     spread,
+    timed,
 )
 from _benchmark_networks import (
     NETWORKS,
@@ -29,7 +30,6 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from mmdhp.engine import PruningOptimWrapperConstructor
-from mmdhp.engine.latency import interleaved
 from mmdhp.engine.report import table
 from mmdhp.surgery import widen
 
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> None:
         for method in args.method:
             network = NETWORKS[name]
             steps, batch = pair(network, method, args)
-            times = interleaved(steps, args.device, args.rounds, warm_up=2)
+            times = timed(steps, args, warm_up=2)
             rows.append(row(name, method, network, batch, times))
             if args.profile:
                 print(profiled(steps[1], args.device))

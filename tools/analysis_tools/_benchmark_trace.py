@@ -23,6 +23,7 @@ from _benchmark_measuring import (
     prepare,
     ratios,
     spread,
+    timed,
 )
 from _zoo_entry import Entry, images
 from _zoo_libraries import LIBRARIES, entries_of
@@ -30,7 +31,6 @@ from _zoo_process import brief
 from torch import Tensor, nn
 
 import mmdhp
-from mmdhp.engine.latency import interleaved
 from mmdhp.engine.report import amount, table
 from mmdhp.graph import call_model
 
@@ -157,7 +157,7 @@ def row(
             functools.partial(build, model, inputs, entry)
             for build in (ours, theirs)
         ]
-        own, peer = timed(calls, args)
+        own, peer = seconds_of(calls, args)
     except Exception as error:  # whatever a model or the peer raises
         return [entry.name, count, brief(error), '-', '-', *memory]
     both = spread(ratios(own, peer)) if peer else '-'
@@ -165,14 +165,14 @@ def row(
     return [entry.name, count, *cells, *memory]
 
 
-def timed(
+def seconds_of(
     calls: Sequence[Callable], args: argparse.Namespace
 ) -> tuple[list[float], list[float]]:
     """Seconds of ours and of theirs; nothing of theirs if it fails."""
     try:
-        own, peer = interleaved(calls, args.device, args.rounds)
+        own, peer = timed(calls, args)
     except Exception:  # Torch-Pruning's: ours is tried again, alone
-        (own,) = interleaved(calls[:1], args.device, args.rounds)
+        (own,) = timed(calls[:1], args)
         peer = []
     return own, peer
 

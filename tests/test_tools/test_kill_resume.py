@@ -62,7 +62,7 @@ def test_moments_are_those_that_a_run_still_has():
     assert possible(kind, 'export', done)
     draw = random.Random(0)
     drawn = [moment(draw, kind, 'write', done) for _ in range(200)]
-    assert (min(drawn), max(drawn)) == (1, 50)
+    assert 1 <= min(drawn) < 5 < 45 < max(drawn) <= 50
     drawn = [moment(draw, kind, 'clock', []) for _ in range(200)]
     assert 0 <= min(drawn) < 1 < 4 < max(drawn) <= 5
 

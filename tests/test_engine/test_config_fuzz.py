@@ -75,6 +75,14 @@ BASE = {
     'groups': [*NO_LIST[:7], ['stem'], [3], [[]], [['stem', 3]], [['']]],
     'safe_norms': NO_LIST,
     'kinds': [*NO_LIST, [], ['wieght'], ['weight', 'bias'], ['macs']],
+    'latency': NO_DICT
+    + [{'rouns': 3}, {3: 3}]
+    + [{'input_shape': value} for value in ['x', 3, NAN, (), (3, 0, 9)]]
+    + [{'batch_size': value} for value in [*NO_COUNT, 0]]
+    + [{'num_threads': value} for value in [*JUNK, -1, 2.5, True, INF, 0]]
+    + [{'rounds': value} for value in [*NO_COUNT, 0]]
+    + [{'time_limit': value} for value in [*JUNK, None, True, -1, '60']]
+    + [{'cache': value} for value in [3, True, NAN, [], {}, object]],
 }
 LATENT = {
     'regularization': NO_NUMBER,

@@ -441,7 +441,7 @@ def test_groups_without_gates_keep_their_width():
     [
         ({'noise': 'gauss'}, "noise is 'gauss'; there are"),
         ({'scaling': 'sgd', 'scope': 'x'}, "scope is 'x'.*scaling is 'sgd'"),
-        ({'epsilon': 0.0}, 'epsilon is 0.0'),
+        ({'epsilon': 0.0}, 'epsilon.* is 0.0'),
         ({'temperature': float('nan')}, 'temperature is nan'),
         ({'regularization': '4'}, "regularization is '4'"),
         ({'scaling_bounds': (2, 3)}, r'scaling_bounds is \(2, 3\)'),

@@ -162,7 +162,7 @@ class HSN(Pruner):
         check_number('temperature', self.temperature, 1e-6)
         check_number('offset', self.offset)
         if self.epsilon != 'raw':
-            check_number("epsilon (or 'raw')", self.epsilon, 1e-300)
+            check_number('epsilon', self.epsilon, 1e-300)
         if self.scaling_bounds is not None:
             check_bounds('scaling_bounds', self.scaling_bounds, 1.0)
         if self.epsilon == 'raw' and 'latency' in self.target.quantities:

@@ -35,6 +35,8 @@ compat.install()
 
 TESTS = Path(__file__).resolve().parents[1]
 KEYS = {
+    'format_version',
+    'memory',
     'method',
     'target',
     'macs',
@@ -220,6 +222,8 @@ def test_channels_json(finished):
     graph = hook_of(finished, 'PruningHook').pruner.graph
 
     assert found.keys() == KEYS
+    assert found['format_version'] == 1
+    assert 0 < found['memory']['ratio'] <= 1
     assert found['method'] == 'DHP'
     assert found['target'] == {'macs': 0.5}
     assert found['input_shape'] == list(SHAPE)

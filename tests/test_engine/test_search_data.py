@@ -51,7 +51,9 @@ def test_the_search_sees_a_subset(tmp_path, batches, by_epoch):
 @pytest.mark.parametrize('samples', [0, 17, True, 2.0])
 def test_samples_are_checked(tmp_path, batches, samples):
     cfg = build(tmp_path, False, {'samples': samples})
-    with pytest.raises(ValueError, match=rf'samples is {samples}, but .* 16'):
+    with pytest.raises(
+        ValueError, match=rf'samples is {samples}, but a whole'
+    ):
         train(cfg)
 
 

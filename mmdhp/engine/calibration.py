@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from mmengine import dist
 from mmengine.dataset import DefaultSampler
+from mmengine.hooks import EMAHook
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 from torch import Tensor, nn
@@ -72,11 +73,33 @@ def estimate_statistics(model: nn.Module, passes: Iterable[Any]) -> int:
     finally:
         for norm, momentum in zip(norms, momenta):
             norm.momentum = momentum
-    for norm in norms:
-        if dist.is_distributed():
-            for buffer in (norm.running_mean, norm.running_var):
-                dist.all_reduce(buffer, op='mean')
+    _average(norms)
     return count
+
+
+@torch.no_grad()
+def share_statistics(runner: Runner) -> None:
+    """Average BatchNorm statistics over all processes, in place.
+
+    DDP leaves them to each process, but the first one's are saved: without
+    this, a validation by several processes measures several networks, of
+    which none is the exported one.
+
+    Args:
+        runner (Runner): Its model and the averages of it are changed; norms
+            in evaluation mode are not.
+    """
+    if not dist.is_distributed():
+        return
+    averages = [h.ema_model for h in runner.hooks if isinstance(h, EMAHook)]
+    for model in (unwrapped(runner), *averages):
+        _average([norm for norm in tracking_norms(model) if norm.training])
+
+
+def _average(norms: Iterable[Any]) -> None:
+    for norm in norms:
+        for buffer in (norm.running_mean, norm.running_var):
+            dist.all_reduce(buffer, op='mean')  # nothing in one process
 
 
 def show_gradients(runner: Runner, pruner: Pruner) -> None:

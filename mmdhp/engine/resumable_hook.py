@@ -14,6 +14,7 @@ from torch import Tensor
 from mmdhp.methods import Pruner
 from mmdhp.surgery import resize, state_shapes
 
+from .calibration import share_statistics
 from .checks import check_complete, check_unpruned
 from .numbers import check_numbers
 from .random_state import own_generator, rng_state, set_rng_state
@@ -118,6 +119,7 @@ class ResumableHook(Hook, ABC):
 
     def before_val(self, runner: Runner) -> None:
         """Remember the generators: a resumed run skips validations."""
+        share_statistics(runner)
         self._rng_before_val = rng_state()
 
     def after_val(self, runner: Runner) -> None:

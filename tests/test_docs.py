@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [
     ROOT / 'README.md',
     *sorted((ROOT / 'docs').glob('*.md')),
+    ROOT / 'docs' / 'zoo' / 'README.md',
     *sorted((ROOT / 'configs').glob('*/README.md')),
 ]
 

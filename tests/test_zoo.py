@@ -11,7 +11,7 @@ from mmengine.registry import MODELS, init_default_scope
 import mmdhp
 from mmdhp.models.model_forward import run_model
 
-ZOO = Path(__file__).resolve().parents[1] / 'configs' / 'zoo'
+ZOO = Path(__file__).resolve().parents[1] / 'docs' / 'zoo'
 RELEASES = sorted(path.parent for path in ZOO.glob('*/channels.json'))
 LIMIT = 4_000_000  # bytes of one file
 

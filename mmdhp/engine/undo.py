@@ -16,12 +16,17 @@ from .transition import unwrapped
 def undone_on_error(runner: Runner, hook: Any) -> Iterator[None]:
     """Put a Runner, its model and the hook's state back if something fails.
 
+    DDP around the model is not: it is not kept, since its gradient hooks
+    would outlive the cut, and wrapping anew waits for all processes, of which
+    one may have failed.
+
     Args:
         runner (Runner): In search; its model is without gates.
         hook (PruningHook): It knows the state of the run.
     """
-    parts = ('model', 'optim_wrapper', 'param_schedulers')
-    saved = {part: getattr(runner, part) for part in parts}
+    parts = ('optim_wrapper', 'param_schedulers')
+    saved: dict[str, Any] = {part: getattr(runner, part) for part in parts}
+    saved['model'] = unwrapped(runner)
     state = {key: getattr(hook, key) for key in ('keep', 'state', 'start')}
     length = loop_length(runner)
     loop = {

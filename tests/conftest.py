@@ -19,9 +19,9 @@ def _reproducible():
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope='module')
 def _no_default_scope():
-    """A run leaves its default scope behind; the next test starts without."""
+    """Runs leave their default scope behind; the next file starts without."""
     yield
     scopes = sys.modules.get('mmengine.registry')
     if scopes is not None:

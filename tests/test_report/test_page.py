@@ -4,6 +4,7 @@ import argparse
 import json
 import re
 import shlex
+import time
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,7 @@ def runs(tmp_path_factory):
     interrupted(folder / 'search', 7)
     interrupted(folder / 'tuning', SEARCH + 4)
     interrupted(folder / 'resumed', SEARCH - 1)
+    time.sleep(1.1)  # log folders are named by the second
     train(config(folder / 'resumed', resume=True))
     cfg = config(folder / 'plain', custom_hooks=[])
     cfg.optim_wrapper = {'optimizer': {'type': 'SGD', 'lr': 0.05}}

@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import importlib
 import sys
 from pathlib import Path
 
@@ -9,23 +10,32 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))  # `import zoo` from any folder
 
 
-@pytest.fixture(autouse=True)
-def _reproducible():
-    """Same numbers in any order of tests, without stealing cores."""
-    torch.manual_seed(0)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+def pytest_configure(config):
+    """Let YAPF write its cache before processes that share it start."""
+    if not hasattr(config, 'workerinput'):
+        importlib.import_module('yapf.yapflib.yapf_api')
 
 
 @pytest.fixture(autouse=True, scope='module')
-def _no_default_scope():
-    """Runs leave their default scope behind; the next file starts without."""
+def _fresh():
+    """What files share, and do not leave behind for the next one.
+
+    Fixtures of a file come before those of its tests: they, too, get the
+    same numbers in any order. A run leaves its default scope.
+    """
+    torch.manual_seed(0)
+    torch.set_num_threads(1)  # sums depend on it
     yield
     scopes = sys.modules.get('mmengine.registry')
     if scopes is not None:
         scopes.DefaultScope._instance_dict.clear()
+
+
+@pytest.fixture(autouse=True)
+def _reproducible():
+    """Same numbers in any order of tests, without stealing cores."""
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
 
 
 @pytest.fixture

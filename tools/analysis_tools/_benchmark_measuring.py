@@ -1,6 +1,7 @@
 """What all parts of the benchmark share: options, ratios, memory."""
 
 import argparse
+import contextlib
 import math
 import os
 import resource
@@ -183,21 +184,22 @@ def _all_memory() -> int:
 
 
 def _peak_of_process(call: Callable[[], Any]) -> float:
-    """Rise of the resident memory's high-water mark by a call, in MiB."""
-    if not _PROCESS.exists():  # the mark cannot be reset: a lower bound
-        unit = 1 if sys.platform == 'darwin' else 1024
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        call()
-        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return (after - before) * unit / _MIB
-    (_PROCESS / 'clear_refs').write_text('5')
-    before = _resident('VmRSS')
+    """Rise of the resident memory's high-water mark by a call, in MiB.
+
+    Where the mark cannot be set back, this is a lower bound.
+    """
+    with contextlib.suppress(OSError):  # not Linux, or not allowed
+        (_PROCESS / 'clear_refs').write_text('5')
+    before = _high_water()
     call()
-    return _resident('VmHWM') - before
+    return _high_water() - before
 
 
-def _resident(key: str) -> float:
-    """A line of the process's status, in MiB."""
-    lines = (_PROCESS / 'status').read_text().splitlines()
-    (line,) = [line for line in lines if line.startswith(f'{key}:')]
-    return int(line.split()[1]) / 1024
+def _high_water() -> float:
+    """Most memory that was ever resident, in MiB."""
+    if (_PROCESS / 'status').exists():
+        for line in (_PROCESS / 'status').read_text().splitlines():
+            if line.startswith('VmHWM:'):
+                return int(line.split()[1]) / 1024
+    unit = 1 if sys.platform == 'darwin' else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / _MIB

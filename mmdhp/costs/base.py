@@ -24,11 +24,13 @@ class Cost(ABC):
         quantity (str): Name in targets.
         title (str): Name in sentences.
         unit (str): Unit of the values.
+        convex (bool): Whether further units add at least its gradient.
     """
 
     quantity: ClassVar[str]
     title: ClassVar[str]
     unit: ClassVar[str] = ''
+    convex: ClassVar[bool] = False
 
     def __init__(self, graph: ChannelGraph, full: float) -> None:
         self.graph = graph
@@ -49,6 +51,24 @@ class Cost(ABC):
         """The quantity for a bool mask, shape ``(U, )``."""
         with torch.no_grad():
             return self.soft(keep.cpu().double()).item()
+
+    def rises(self, keep: Tensor) -> Tensor:
+        """What each further unit adds to that of a mask, at least.
+
+        Several units of one group together add at least their sum.
+
+        Args:
+            keep (Tensor): bool mask, shape ``(U, )``.
+
+        Returns:
+            Tensor: float64, shape ``(U, )``; 0 where nothing is known.
+        """
+        gates = keep.cpu().double().requires_grad_()
+        with torch.enable_grad():
+            cost = self.soft(gates)
+        if not self.convex or not cost.requires_grad:
+            return torch.zeros_like(gates, requires_grad=False)
+        return torch.autograd.grad(cost, gates)[0]
 
     def share(self, keep: Tensor) -> float:
         """The quantity for a mask, as a fraction of the baseline's."""
@@ -75,6 +95,7 @@ class MACs(Cost):
 
     quantity = 'macs'
     title = 'MACs'
+    convex = True  # products of widths
 
     def __init__(
         self,
@@ -108,6 +129,7 @@ class Params(Cost):
 
     quantity = 'params'
     title = 'parameters'
+    convex = True  # products of widths
 
     def __init__(self, graph: ChannelGraph, baseline: ChannelGraph) -> None:
         super().__init__(graph, int(baseline.params()))

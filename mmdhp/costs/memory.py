@@ -127,6 +127,7 @@ class Memory(Cost):
     quantity = 'memory'
     title = 'activation memory'
     unit = 'B'
+    convex = True  # the largest of sums of products of widths
 
     def __init__(self, graph: ChannelGraph, baseline: ChannelGraph) -> None:
         super().__init__(graph, peak_memory(baseline))

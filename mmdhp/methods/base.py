@@ -368,10 +368,11 @@ class Pruner(Budgeted, ABC):
 
     def _select(self, scores: Tensor) -> Tensor:
         goal = self.goal
-        cost, budget, full = goal.load, 1.0, None
+        cost, budget, full, rises = goal.load, 1.0, None, None
         if goal.single:
             cost, full = goal.first.value, goal.first.full
             budget = self.target.ratio * full
+            rises = goal.first.rises
         return select(
             scores,
             self.graph,
@@ -381,4 +382,5 @@ class Pruner(Budgeted, ABC):
             self.divisor,
             fill=self.fills_budget,
             full=full,
+            rises=rises,
         )

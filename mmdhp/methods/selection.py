@@ -108,6 +108,7 @@ def select(
     *,
     fill: bool = False,
     full: Optional[float] = None,
+    rises: Optional[Callable[[Tensor], Tensor]] = None,
 ) -> Tensor:
     """One global threshold that meets a budget, found exactly.
 
@@ -129,6 +130,8 @@ def select(
             exchange single units. Defaults to False.
         full (float, optional): Cost that the message calls the original.
             Defaults to that of everything.
+        rises (Callable, optional): :meth:`mmdhp.costs.Cost.rises` of the
+            cost. With it, what cannot fit any more need not be tried.
 
     Returns:
         Tensor: bool mask of the largest selection within the budget.
@@ -156,7 +159,8 @@ def select(
     keep = mask(low)
     if fill or divisor > 1:
         rank = rank_in_group(scores, graph)
-        _fill(keep, order, rank, graph, cost, budget, divisor)
+        least = torch.zeros_like(scores) if rises is None else rises(keep)
+        _fill(keep, order, rank, graph, cost, budget, divisor, least)
     if fill and divisor == 1:
         _exchange(keep, order, scores, graph, cost, budget)
     return keep
@@ -170,24 +174,34 @@ def _fill(
     cost: Callable[[Tensor], float],
     budget: float,
     divisor: int,
+    least: Tensor,
 ) -> None:
     """Give back blocks of ``divisor`` units that still fit, in place.
 
     Rounding, or a unit of many layers, makes the threshold's steps coarse, so
     that one step may leave much of the budget. Best scores come first; a
-    group whose next block does not fit is done.
+    group whose next block does not fit is done. Most blocks add more than is
+    left even by ``least``, the least that each unit adds: what those cost is
+    not computed, since there are as many groups as a network is deep.
     """
+    spent = cost(keep)
     done = set()
-    for unit in order.flip(0).tolist():
-        index = int(graph.group_of_unit[unit])
-        if keep[unit] or index in done:
+    best = order.flip(0)
+    best = best[~keep[best]]
+    for unit, index in zip(best.tolist(), graph.group_of_unit[best].tolist()):
+        if index in done or keep[unit]:
             continue
         group = graph.groups[index]
         own = slice(group.start, group.stop)
-        wider = keep.clone()
-        wider[own] = rank[own] < int(keep[own].sum()) + divisor
-        if cost(wider) <= budget:
+        wide = rank[own] < int(keep[own].sum()) + divisor
+        fits = spent + float(least[own][wide & ~keep[own]].sum()) <= budget
+        if fits:
+            wider = keep.clone()
+            wider[own] = wide
+            fits = (more := cost(wider)) <= budget
+        if fits:
             keep.copy_(wider)
+            spent = more
         else:
             done.add(index)
 

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 import mmdhp
+from mmdhp.costs import MACs
 from mmdhp.graph import GraphError
 from mmdhp.methods import Target, select, threshold_mask
 from mmdhp.methods.selection import check_finite, rank_in_group
@@ -206,3 +207,36 @@ def test_the_message_speaks_of_the_given_original(graph, scores):
     full = 4 * graph.macs()
     with pytest.raises(GraphError, match=r'target 0\.025 cannot .* 0\.\d+ of'):
         select(scores, graph, graph.macs, 0.025 * full, floors, full=full)
+
+
+@pytest.mark.parametrize('divisor', [1, 4])
+@pytest.mark.parametrize('ratio', [0.3, 0.6, 0.9])
+def test_what_cannot_fit_is_not_tried(ratio, divisor):
+    widths = [3, *range(20, 60)]
+    net = nn.Sequential(*(nn.Conv2d(*pair, 1) for pair in pairwise(widths)))
+    graph = mmdhp.trace(net, torch.zeros(2, 3, 2, 3))
+    cost = MACs(graph, graph, ('weight',))
+    generator = torch.Generator().manual_seed(1)
+    scores = torch.rand(graph.num_units, generator=generator)
+    tried = []
+
+    def value(keep):
+        tried.append(keep)
+        return cost.value(keep)
+
+    def chosen(**options):
+        tried.clear()
+        return select(
+            scores,
+            graph,
+            value,
+            ratio * cost.full,
+            floors_of(graph, 1),
+            divisor,
+            fill=True,
+            **options,
+        )
+
+    plain, times = chosen(), len(tried)
+    assert torch.equal(chosen(rises=cost.rises), plain)
+    assert len(tried) <= times - len(graph.groups) / 2

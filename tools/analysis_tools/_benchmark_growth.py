@@ -28,6 +28,7 @@ from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
 import mmdhp
+from mmdhp.costs import MACs
 from mmdhp.engine.report import amount, table
 from mmdhp.methods.selection import select
 
@@ -138,13 +139,20 @@ def transition(
     torch.manual_seed(2)
     scores = torch.randn(graph.num_units).abs()
     floors = torch.ones(len(graph.groups), dtype=torch.long)
-    budget = _KEPT * int(graph.macs())
+    cost = MACs(graph, graph, ('weight',))
     inputs = torch.rand(_BATCH, *network.shape, device=args.device)
     copies = [copy.deepcopy(model) for _ in range(1 + args.rounds)]
 
     def chosen(fill: bool = False) -> Tensor:
-        cost = lambda keep: int(graph.macs(keep))  # noqa: E731
-        return select(scores, graph, cost, budget, floors, fill=fill)
+        return select(
+            scores,
+            graph,
+            cost.value,
+            _KEPT * cost.full,
+            floors,
+            fill=fill,
+            rises=cost.rises,
+        )
 
     keep = chosen()
     return {

@@ -177,6 +177,25 @@ def _has_pretrained(tree: Any) -> bool:
     return isinstance(tree, (list, tuple)) and any(map(_has_pretrained, tree))
 
 
+def check_optimizer_state(kind: str, pruner: Pruner) -> None:
+    """Refuse to carry momentum over to weights that are drawn anew.
+
+    Args:
+        kind (str): The option ``optimizer_state`` of the hook.
+        pruner (Pruner): The method.
+
+    Raises:
+        ValueError: If they contradict each other.
+    """
+    if kind == 'sliced' and pruner.draws_weights:
+        raise ValueError(
+            f"PruningHook: optimizer_state is 'sliced', but {pruner.name} "
+            'draws new weights behind the cut, which the momentum of the '
+            "search does not belong to. Set optimizer_state='new' (the "
+            "default), or weights='generated' to keep those of the search."
+        )
+
+
 def check_complete(state_dict: Mapping[str, Tensor], pruner: Pruner) -> None:
     """Refuse a checkpoint that lacks weights of prunable layers.
 

@@ -25,6 +25,7 @@ from .checkpoint_file import check_start
 from .checks import (
     check_data,
     check_exact,
+    check_optimizer_state,
     check_runner,
     check_trained,
     check_weights_named,
@@ -167,6 +168,7 @@ class PruningHook(ResumableHook):
         if self.export:
             check_exportable(runner.cfg)
         self.pruner = wrapper.pruner
+        check_optimizer_state(self.optimizer_state, self.pruner)
         if self.pruner.keeps_weights:
             check_weights_named(runner, self.pruner.name)
         protect_checkpoints(runner)

@@ -34,6 +34,8 @@ class Pruner(Budgeted, ABC):
     Attributes:
         keeps_weights (bool): Whether the method prunes the weights that were
             loaded, so that there must be some. Otherwise it makes new ones.
+        draws_weights (bool): Whether the network behind the cut starts from
+            new weights, so that nothing of the search fits them.
         trains_model (bool): Whether the search trains the model's own
             parameters, too. Otherwise the optimizer has the search variables
             only, every process runs the model without DDP around it, and
@@ -114,6 +116,7 @@ class Pruner(Budgeted, ABC):
         self.program: nn.Module
 
     keeps_weights: bool = False
+    draws_weights: bool = False
     trains_model: ClassVar[bool] = True
     search_fraction: ClassVar[float] = 0.2
     search_optimizer: ClassVar[Optional[dict]] = None

@@ -89,7 +89,7 @@ class LWDNA(LatentPruner):
             )
         self.score = score
         self.normalize = normalize
-        self.weights = weights
+        self.draws_weights = weights == 'new'
         self.classifier_floor = classifier_floor
         self._own_floors = self.limits.floors
 
@@ -178,7 +178,7 @@ class LWDNA(LatentPruner):
 
     def after_cut(self, model: nn.Module, keep: Tensor) -> None:
         """Draw all parameters anew, the same ones for the same mask."""
-        if self.weights == 'new':
+        if self.draws_weights:
             self._initialiser.apply(model, seed_of(keep))
 
     def state_dict(self) -> dict[str, Any]:

@@ -172,3 +172,11 @@ def test_the_baseline_as_load_from_is_told(tmp_path):
         ValueError, match='or the baseline of a widened one .*12 of 24'
     ):
         train(cfg)
+
+
+def test_momentum_of_weights_that_are_thrown_away_is_refused(tmp_path):
+    hook = {'optimizer_state': 'sliced'}
+    with pytest.raises(ValueError, match="is 'sliced', but LWDNA draws new"):
+        train(config(tmp_path, hook=hook, **lwdna()))
+    kept = config(tmp_path / 'kept', hook=hook, **lwdna(weights='generated'))
+    assert hook_of(train(kept), 'PruningHook').state == 'fine_tune'

@@ -71,7 +71,8 @@ def test_builds_from_a_config():
     )
     assert isinstance(pruner, LWDNA)
     assert (pruner.score, pruner.normalize) == ('mean_gradient', 'max')
-    assert (pruner.weights, pruner.limits.min_channels) == ('new', 0.25)
+    assert pruner.draws_weights
+    assert pruner.limits.min_channels == 0.25
     assert pruner.regularization is None
     assert pruner.search_fraction < DHP.search_fraction
 

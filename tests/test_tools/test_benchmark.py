@@ -4,6 +4,7 @@ What a time should be is not tested, but what stands beside it: that both
 sides compute the same, that budgets are met, that exponents are right.
 """
 
+import ctypes
 import re
 import sys
 import time
@@ -161,6 +162,20 @@ def test_memory_is_that_of_the_call_alone(process, monkeypatch):
     # Twice 80 MiB without the 320 of the ballast. Linux counts pages per
     # CPU, in batches; on a machine of many CPUs that is tens of MiB.
     assert 100 < peak < 260
+
+
+def test_memory_that_was_freed_before_counts():
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, 'mallopt'):
+        pytest.skip('needs an allocator that can be told to keep memory')
+
+    def prepare():
+        libc.mallopt(-3, 2**30)  # M_MMAP_THRESHOLD: all from the heap
+        libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: keep what is freed
+        torch.ones(40 * 2**20)
+        return lambda: torch.ones(30 * 2**20)
+
+    assert 90 < measuring.peak_memory(prepare, CPU) < 150
 
 
 def test_a_failure_under_the_memory_test_is_named():

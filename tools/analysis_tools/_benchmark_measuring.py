@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import ctypes
 import math
 import os
 import resource
@@ -147,8 +148,8 @@ def peak_memory(
 ) -> float:
     """Most memory that a call needs beyond what was there before, in MiB.
 
-    On a CPU it is measured in a forked process, as resident memory; it does
-    not count what the process had at hand.
+    On a CPU it is measured in a forked process, as resident memory. What the
+    allocator has kept of freed memory counts as if it were not there.
 
     Args:
         prepare (Callable): Returns the call; its own memory does not count.
@@ -188,6 +189,8 @@ def _peak_of_process(call: Callable[[], Any]) -> float:
 
     Where the mark cannot be set back, this is a lower bound.
     """
+    with contextlib.suppress(OSError, AttributeError):  # another libc
+        ctypes.CDLL(None).malloc_trim(0)
     with contextlib.suppress(OSError):  # not Linux, or not allowed
         (_PROCESS / 'clear_refs').write_text('5')
     before = _high_water()

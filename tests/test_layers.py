@@ -10,13 +10,15 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / 'mmdhp'
 
 CORE = {'graph', 'surgery', 'programs', 'costs'}
-METHODS = {'registry', 'version', 'methods', *CORE}
-TOP = METHODS | {'models', 'datasets', 'evaluation', 'visualization'}
+METHODS = {'registry', 'version', 'text', 'methods', *CORE}
+PARTS = METHODS | {'models', 'datasets', 'evaluation'}
+RUNS = PARTS | {'checks', 'stages', 'checkpoints', 'release', 'engine'}
 
 # Top folder or file -> what it may import of mmdhp besides itself.
 INTERNAL = {
     '__init__': {'compat', 'version', *CORE},
     'version': set(),
+    'text': set(),
     'compat': set(),
     'registry': set(),
     'graph': set(),
@@ -27,12 +29,17 @@ INTERNAL = {
     'models': METHODS,
     'datasets': METHODS,
     'evaluation': METHODS,
-    'visualization': METHODS,
-    'engine': TOP,
-    'report': TOP | {'engine'},
-    'deploy': TOP | {'engine'},
-    'apis': TOP | {'engine'},
-    'cli': TOP | {'engine', 'apis', 'report', 'deploy'},
+    # What the hooks do, in this order: a stage checks the numbers of its
+    # model, a checkpoint notes where its stage stands, an export ends one.
+    'checks': PARTS,
+    'stages': PARTS | {'checks'},
+    'checkpoints': PARTS | {'stages'},
+    'release': PARTS | {'stages'},
+    'engine': RUNS,
+    'report': RUNS,
+    'deploy': RUNS,
+    'apis': RUNS,
+    'cli': RUNS | {'apis', 'report', 'deploy'},
     '__main__': {'cli'},
 }
 
@@ -40,6 +47,7 @@ INTERNAL = {
 EXTERNAL = {
     '__init__': set(),
     'version': set(),
+    'text': set(),
     'compat': {'torch', 'torchvision'},
     'registry': {'mmengine'},
     'graph': {'torch', 'numpy'},
@@ -96,6 +104,20 @@ def violations(package):
     return found
 
 
+def below(layer):
+    """All that ``layer`` may import, itself or through others."""
+    found, new = set(), INTERNAL[layer] - {layer}
+    while new:
+        found |= new
+        new = set().union(*(INTERNAL[name] - {name} for name in new)) - found
+    return found
+
+
+@pytest.mark.parametrize('layer', INTERNAL)
+def test_no_layer_may_import_itself_through_others(layer):
+    assert layer not in below(layer)
+
+
 def test_every_import_follows_the_layers():
     assert violations(PACKAGE) == []
 
@@ -116,6 +138,9 @@ def test_every_import_follows_the_layers():
         ('methods/bad.py', 'from mmengine import x', 'mmengine'),
         ('methods/bad.py', 'import mmdhp.engine.hooks', 'mmdhp.engine.hooks'),
         ('models/bad.py', 'from mmdhp.engine import x', 'mmdhp.engine'),
+        ('stages/bad.py', 'from mmdhp.engine import x', 'mmdhp.engine'),
+        ('release/bad.py', 'from mmdhp.engine import x', 'mmdhp.engine'),
+        ('checks/bad.py', 'from mmdhp.stages import x', 'mmdhp.stages'),
         ('compat/bad.py', 'from mmdhp.version import x', 'mmdhp.version'),
         ('registry.py', 'import mmdhp.methods', 'mmdhp.methods'),
         ('__init__.py', 'from . import methods', 'mmdhp.methods'),

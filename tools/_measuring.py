@@ -17,9 +17,9 @@ from mmengine.runner import Runner
 from torch import nn
 
 import mmdhp
-from mmdhp.engine.report import amount, table
 from mmdhp.models.model_forward import run_model
 from mmdhp.report.restoration import network_of, to_image
+from mmdhp.text import amount, table
 
 # On which benchmark the DHP paper measures time and memory.
 TIMED = ('Urban100', 'BSD68')

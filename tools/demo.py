@@ -28,8 +28,8 @@ from torch import nn
 import mmdhp
 from mmdhp.datasets import imresize
 from mmdhp.engine.latency import latencies
-from mmdhp.engine.report import amount, table
 from mmdhp.registry import METRICS
+from mmdhp.text import amount, table
 
 ROOT = osp.dirname(osp.dirname(osp.abspath(__file__)))
 DATA = osp.join(ROOT, 'data', 'sample_sr')

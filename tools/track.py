@@ -17,9 +17,9 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import MODELS, init_default_scope
 
 import mmdhp
+from mmdhp.checkpoints.checkpoint_file import read_checkpoint
 from mmdhp.cli.common import check_checkpoint, clear_errors
 from mmdhp.datasets.tracking.annotation_files import list_images
-from mmdhp.engine.checkpoint_file import read_checkpoint
 from mmdhp.models.online_tracking.localization import NOT_FOUND, UNCERTAIN
 from mmdhp.models.online_tracking.track_state import UNREADABLE, check_box
 

@@ -7,6 +7,7 @@ from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from mmdhp.checkpoints.checkpoint_file import resume_point
 from mmdhp.cli.common import (
     add_common_options,
     check_checkpoint,
@@ -15,7 +16,6 @@ from mmdhp.cli.common import (
     load_config,
     prepare_processes,
 )
-from mmdhp.engine.checkpoint_file import resume_point
 
 AMP_TYPES = {
     'OptimWrapper': 'AmpOptimWrapper',

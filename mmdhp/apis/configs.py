@@ -13,9 +13,9 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import CheckpointLoader
 from torch import nn
 
-from mmdhp.engine.checkpoint_file import read_checkpoint
-from mmdhp.engine.loader_package import COMPAT
+from mmdhp.checkpoints.checkpoint_file import read_checkpoint
 from mmdhp.registry import SCOPE
+from mmdhp.release.loader_package import COMPAT
 
 EXTRAS = ('mmpretrain', 'mmagic', 'mmdet')  # of our own setup.py
 ROOT = osp.dirname(osp.dirname(osp.dirname(osp.abspath(__file__))))

@@ -10,13 +10,13 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from mmdhp.engine.constructor import build_pruner
-from mmdhp.engine.report import table
 from mmdhp.graph import ChannelGraph, trace
 from mmdhp.graph.reasons import REASONS
 from mmdhp.methods.limits import Limits
 from mmdhp.methods.selection import threshold_mask
 from mmdhp.models.model_forward import run_model
 from mmdhp.surgery import baseline_of, rebuild
+from mmdhp.text import table
 
 from .configs import build_model, pruner_of, read_config, read_weights
 from .input_shape import find_input_shape

@@ -13,21 +13,15 @@ from mmengine.runner import Runner
 from mmengine.runner.checkpoint import weights_to_cpu
 from torch import Tensor, nn
 
-from mmdhp.engine.calibration import estimate_statistics, tracking_norms
-from mmdhp.engine.checks import (
-    check_exact,
-    check_trained,
-)
-from mmdhp.engine.export import (
-    channel_summary,
-    check_exportable,
-    checkpoint_meta,
-    without_widening,
-    write_folder,
-)
-from mmdhp.engine.report import group_table
+from mmdhp.checks.exactness import check_exact
+from mmdhp.checks.weights import check_trained
+from mmdhp.engine.messages import group_table
 from mmdhp.methods import OneShot
 from mmdhp.models.model_forward import run_model
+from mmdhp.release.folder import check_exportable, write_folder
+from mmdhp.release.plain_config import without_widening
+from mmdhp.release.summary import channel_summary, checkpoint_meta
+from mmdhp.stages.calibration import estimate_statistics, tracking_norms
 from mmdhp.surgery import shrink
 
 from .base_facts import DEFAULT_CONSTRUCTOR, fine_tune_rate

@@ -13,7 +13,7 @@ from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.device import get_device
 
 from mmdhp.apis.configs import find_config
-from mmdhp.engine.checkpoint_file import checkpoints_in, problem_of
+from mmdhp.checkpoints.checkpoint_file import checkpoints_in, problem_of
 
 from .script import PACKAGE
 

@@ -86,7 +86,7 @@ def _shape(text: str) -> tuple[int, ...]:
 def run(args: argparse.Namespace) -> None:
     """Export and print what was written."""
     from mmdhp.deploy import ExportOptions, export_model
-    from mmdhp.engine.report import table
+    from mmdhp.text import table
 
     files = export_model(
         args.source,

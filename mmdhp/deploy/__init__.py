@@ -1,6 +1,6 @@
 """Pruned models as files for other runtimes.
 
-``mmdhp.engine.export`` writes the folder ``pruned``, with which OpenMMLab's
+``mmdhp.release`` writes the folder ``pruned``, with which OpenMMLab's
 tools go on; this package turns it into ONNX, ``torch.export`` and TorchScript
 files, which need none of them.
 """

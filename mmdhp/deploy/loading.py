@@ -13,7 +13,8 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
-from mmdhp.engine.export import CHANNELS, CONFIG, FOLDER, WEIGHTS
+from mmdhp.release.folder import CONFIG, FOLDER, WEIGHTS
+from mmdhp.release.plain_config import CHANNELS
 from mmdhp.surgery import resize_on_load
 from mmdhp.surgery.resizing import derive_again
 

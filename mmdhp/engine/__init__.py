@@ -1,4 +1,4 @@
-"""When things happen in a Runner: optimizer wrapper, hook, export."""
+"""When things happen in a Runner: optimizer wrapper and hooks."""
 
 from .constructor import PruningOptimWrapperConstructor
 from .distillation_hook import DistillationHook

@@ -20,6 +20,7 @@ from mmdhp.registry import (
     OPTIM_WRAPPERS,
     PRUNERS,
 )
+from mmdhp.release.plain_config import PLAIN_TYPES
 
 from .wrapper_config import (
     changed,
@@ -27,12 +28,6 @@ from .wrapper_config import (
     check_paramwise,
     check_wrapper,
 )
-
-# search-stage wrapper → what it stands in for
-PLAIN_TYPES = {
-    'mmdhp.PruningOptimWrapper': 'OptimWrapper',
-    'mmdhp.PruningAmpOptimWrapper': 'AmpOptimWrapper',
-}
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.hooks import RemovableHandle
 
+from mmdhp.checkpoints.checkpoint_file import read_checkpoint
 from mmdhp.methods.options import (
     accepted,
     check_choices,
@@ -21,10 +22,9 @@ from mmdhp.methods.options import (
     unknown_keys,
 )
 from mmdhp.registry import HOOKS
+from mmdhp.stages.runner_facts import unwrapped
 
-from .checkpoint_file import read_checkpoint
 from .pruning_hook import PruningHook
-from .transition import unwrapped
 
 STAGES = ('fine_tune', 'all')
 _TINY = 1e-6

@@ -15,10 +15,9 @@ from torch import Tensor
 
 from mmdhp.graph import ChannelGraph
 from mmdhp.methods import Distribution, Progress, Pruner
+from mmdhp.release.summary import plain_numbers
+from mmdhp.stages.runner_facts import position, unit
 from mmdhp.version import __version__
-
-from .export import plain_numbers
-from .stage import position, unit
 
 FILE = 'pruning_history.jsonl'
 FORMAT_VERSION = 1

@@ -7,10 +7,9 @@ from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from torch import nn
 from torch.optim import Optimizer
 
+from mmdhp.checks.numbers import FiniteWatch
 from mmdhp.methods import Pruner
 from mmdhp.registry import OPTIM_WRAPPERS
-
-from .numbers import FiniteWatch
 
 
 class _PruningMixin:

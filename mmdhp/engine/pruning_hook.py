@@ -9,6 +9,21 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor
 
+from mmdhp.checkpoints.checkpoint_file import check_start
+from mmdhp.checkpoints.saving import (
+    protect_checkpoints,
+    release_replaced,
+    save_transition,
+)
+from mmdhp.checks.exactness import check_exact
+from mmdhp.checks.numbers import LossWatch
+from mmdhp.checks.run import (
+    check_data,
+    check_optimizer_state,
+    check_runner,
+    check_weights_named,
+)
+from mmdhp.checks.weights import check_trained
 from mmdhp.methods import Progress
 from mmdhp.methods.options import (
     accepted,
@@ -18,49 +33,29 @@ from mmdhp.methods.options import (
     unknown_keys,
 )
 from mmdhp.registry import HOOKS
-
-from . import decisions
-from .calibration import recalibrate, show_gradients
-from .checkpoint_file import check_start
-from .checks import (
-    check_data,
-    check_exact,
-    check_optimizer_state,
-    check_runner,
-    check_trained,
-    check_weights_named,
-)
-from .compilation import compile_again, step_eagerly
-from .export import check_exportable, export
-from .history import History
-from .numbers import LossWatch
-from .optim_wrapper import PruningAmpOptimWrapper, PruningOptimWrapper
-from .random_state import rng_state
-from .report import (
-    announcement,
-    group_table,
-    latency_summary,
-    latency_text,
-)
-from .resumable_hook import ResumableHook
-from .saving import (
-    protect_checkpoints,
-    release_replaced,
-    save_transition,
-)
-from .search_data import SearchData
-from .stage import (
+from mmdhp.release.folder import check_exportable
+from mmdhp.release.run_export import export
+from mmdhp.stages import decisions
+from mmdhp.stages.calibration import recalibrate, show_gradients
+from mmdhp.stages.compilation import compile_again, step_eagerly
+from mmdhp.stages.random_state import rng_state
+from mmdhp.stages.runner_facts import (
     by_epoch,
-    check_search,
     loop_length,
     position,
-    rehearse,
-    search_length,
     set_loop_length,
-    start_stage,
+    unwrapped,
 )
-from .transition import cut, unwrapped
-from .undo import undone_on_error
+from mmdhp.stages.schedule import rehearse, start_stage
+from mmdhp.stages.search_data import SearchData
+from mmdhp.stages.search_options import check_search, search_length
+from mmdhp.stages.transition import cut
+from mmdhp.stages.undo import undone_on_error
+
+from .history import History
+from .messages import announcement, group_table, latency_summary, latency_text
+from .optim_wrapper import PruningAmpOptimWrapper, PruningOptimWrapper
+from .resumable_hook import ResumableHook
 
 OPTIMIZER_STATES = ('new', 'sliced')
 

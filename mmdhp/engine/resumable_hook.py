@@ -11,17 +11,21 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor
 
+from mmdhp.checkpoints.record import (
+    KEY,
+    check_groups,
+    make_record,
+    read_record,
+)
+from mmdhp.checks.numbers import check_numbers
+from mmdhp.checks.weights import check_complete, check_unpruned
 from mmdhp.methods import Pruner
+from mmdhp.stages.calibration import share_statistics
+from mmdhp.stages.random_state import own_generator, rng_state, set_rng_state
+from mmdhp.stages.runner_facts import by_epoch, unwrapped
+from mmdhp.stages.search_data import skip_quietly
+from mmdhp.stages.transition import reset_hooks
 from mmdhp.surgery import resize, state_shapes
-
-from .calibration import share_statistics
-from .checks import check_complete, check_unpruned
-from .numbers import check_numbers
-from .random_state import own_generator, rng_state, set_rng_state
-from .record import KEY, check_groups, make_record, read_record
-from .search_data import skip_quietly
-from .stage import by_epoch
-from .transition import reset_hooks, unwrapped
 
 
 class ResumableHook(Hook, ABC):

@@ -17,9 +17,9 @@ from torch.nn import functional as F
 
 from mmdhp.datasets import imresize
 from mmdhp.engine.latency import latencies
-from mmdhp.engine.report import amount
 from mmdhp.graph import trace
 from mmdhp.models.model_forward import run_model
+from mmdhp.text import amount
 
 Box = tuple[int, int, int, int]
 

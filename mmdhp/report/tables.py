@@ -3,8 +3,8 @@
 import os.path as osp
 from typing import Any, Optional
 
-from mmdhp.engine.report import amount
 from mmdhp.graph.reasons import REASONS
+from mmdhp.text import amount
 
 from .builder import Builder
 from .measuring import Measured

@@ -9,7 +9,7 @@ import torch
 from mmengine.runner import load_checkpoint
 from torch import nn
 
-from mmdhp.engine.report import amount
+from mmdhp.text import amount
 
 from .builder import Builder
 from .measuring import Measured, measure, original_model

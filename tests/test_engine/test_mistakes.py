@@ -6,10 +6,11 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from toy import ToyNet, config, pruner, train
 
+from mmdhp.checkpoints.record import KEY, read_record
+from mmdhp.checks.exactness import check_exact
+from mmdhp.checks.weights import check_unpruned
 from mmdhp.engine import PruningHook
-from mmdhp.engine.checks import check_exact, check_unpruned
 from mmdhp.engine.constructor import build_pruner
-from mmdhp.engine.record import KEY, read_record
 from mmdhp.graph import trace
 
 

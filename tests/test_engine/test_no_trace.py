@@ -11,13 +11,14 @@ from mmengine.runner import Runner
 from toy import SHAPE, ToyNet, config, hook_of, hsn, lwdna, pruner
 
 import mmdhp
-from mmdhp.engine import decisions, pruning_hook
+from mmdhp.engine import pruning_hook
 from mmdhp.engine.constructor import (
     PruningOptimWrapperConstructor,
     build_pruner,
 )
 from mmdhp.graph import GraphError, trace
 from mmdhp.models.widened import build_widened
+from mmdhp.stages import decisions
 from mmdhp.surgery import shrink, verify, widen
 
 # The modules, whose names in the package are those of their functions.
@@ -282,7 +283,7 @@ def broken(monkeypatch, step):
     elif step == 'half of the cut':
         monkeypatch.setattr(SHRINK, 'refresh', fail)
     elif step == 'hooks':
-        monkeypatch.setattr('mmdhp.engine.transition.reset_hooks', fail)
+        monkeypatch.setattr('mmdhp.stages.transition.reset_hooks', fail)
     else:
         monkeypatch.setattr(pruning_hook, step, fail)
 

@@ -23,8 +23,8 @@ from toy import (
 )
 
 from mmdhp.cli import report as command
-from mmdhp.engine.report import amount
 from mmdhp.report import Options, write_report
+from mmdhp.text import amount
 
 FIGURES = ['channels', 'course', 'decision', 'histograms', 'tradeoff']
 UNMEASURED = Options(rounds=0)

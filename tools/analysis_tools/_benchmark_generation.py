@@ -26,8 +26,8 @@ from _benchmark_networks import NETWORKS, Network, build, trace
 from _benchmark_per_layer import PerLayer
 from torch import Tensor, nn
 
-from mmdhp.engine.report import amount, table
 from mmdhp.programs import HyperNetwork
+from mmdhp.text import amount, table
 
 _DEFAULT = ('resnet20', 'resnet56', 'resnet110', 'resnet164', 'srresnet')
 _KINDS = ('flat', 'per layer')

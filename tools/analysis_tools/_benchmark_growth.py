@@ -29,8 +29,8 @@ from torch import Tensor, nn
 
 import mmdhp
 from mmdhp.costs import MACs
-from mmdhp.engine.report import amount, table
 from mmdhp.methods.selection import select
+from mmdhp.text import amount, table
 
 _DEPTHS = (20, 56, 110, 164, 1001)
 _WIDTHS = (0.5, 1.0, 2.0, 4.0)

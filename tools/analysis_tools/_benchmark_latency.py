@@ -35,8 +35,8 @@ from _benchmark_networks import NETWORKS, Network, build, loss_of, trace
 from torch import Tensor, nn
 
 import mmdhp
-from mmdhp.engine.report import table
 from mmdhp.methods.selection import select
+from mmdhp.text import table
 
 _DEFAULT = ('srresnet', 'resnet50', 'resnet56')
 _SHAPES = {'srresnet': (3, 96, 96)}  # else that of the training

@@ -30,8 +30,8 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from mmdhp.engine import PruningOptimWrapperConstructor
-from mmdhp.engine.report import table
 from mmdhp.surgery import widen
+from mmdhp.text import table
 
 METHODS: dict[str, dict[str, Any]] = {
     'dhp': dict(type='mmdhp.DHP', target=dict(macs=0.4), regularization=1e-4),

@@ -31,8 +31,8 @@ from _zoo_process import brief
 from torch import Tensor, nn
 
 import mmdhp
-from mmdhp.engine.report import amount, table
 from mmdhp.graph import call_model
+from mmdhp.text import amount, table
 
 _MMPRETRAIN: dict[str, dict[str, Any]] = {
     'ResNet 50': dict(type='ResNet', depth=50),

@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
-from mmdhp.engine.report import table
+from mmdhp.text import table
 
 Row = Mapping[str, Any]
 

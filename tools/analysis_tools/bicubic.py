@@ -32,7 +32,7 @@ from mmdhp.cli.common import (
     load_config,
 )
 from mmdhp.datasets import imresize
-from mmdhp.engine.report import table
+from mmdhp.text import table
 
 
 class Interpolation(nn.Module):

@@ -15,7 +15,6 @@ from typing import Any, Optional
 import torch
 
 from mmdhp.engine.latency import latencies
-from mmdhp.engine.report import amount, table
 from mmdhp.report import Run, read_run
 from mmdhp.report.published import (
     PUBLISHED,
@@ -23,6 +22,7 @@ from mmdhp.report.published import (
     published_rows,
     quality,
 )
+from mmdhp.text import amount, table
 
 
 def parse_args() -> argparse.Namespace:

@@ -29,8 +29,8 @@ from mmdhp.deploy.formats import (
 )
 from mmdhp.deploy.network import DeployedNetwork, deployed
 from mmdhp.engine.latency import latencies
-from mmdhp.engine.report import table
 from mmdhp.registry import PRUNERS
+from mmdhp.text import table
 
 ROOT = osp.dirname(osp.dirname(osp.dirname(osp.abspath(__file__))))
 

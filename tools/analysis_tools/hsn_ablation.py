@@ -30,7 +30,7 @@ from mmdhp.cli.common import (  # noqa: E402
     clear_errors,
     load_config,
 )
-from mmdhp.engine.report import table  # noqa: E402
+from mmdhp.text import table  # noqa: E402
 
 # panel → variant → options of the method; 'lr' is that of the search
 PANELS: dict[str, dict[str, dict[str, Any]]] = {

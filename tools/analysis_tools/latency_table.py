@@ -18,9 +18,9 @@ from mmengine.registry import MODELS, init_default_scope
 
 import mmdhp
 from mmdhp.costs import LatencyOptions, Meter
-from mmdhp.engine.report import table
 from mmdhp.methods.selection import narrowest, select
 from mmdhp.models.model_forward import run_model
+from mmdhp.text import table
 
 SHARES = (0.8, 0.65, 0.5, 0.4, 0.3)
 

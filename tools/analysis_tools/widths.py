@@ -12,7 +12,7 @@ import os.path as osp
 from collections.abc import Sequence
 from typing import Any
 
-from mmdhp.engine.report import amount, table
+from mmdhp.text import amount, table
 
 KEYS = ('groups', 'macs', 'params', 'method')
 

@@ -86,7 +86,8 @@ def _marks() -> dict[int, str]:
         Runner,
     )
 
-    from mmdhp.engine import PruningHook, pruning_hook, saving
+    from mmdhp.checkpoints import saving
+    from mmdhp.engine import PruningHook, pruning_hook
 
     functions: dict[Callable, str] = {
         Runner.load_or_resume: 'resume',
@@ -125,7 +126,7 @@ def live(
     sys.argv = ['train.py', config, '--work-dir', work_dir, '--resume']
     import torch
 
-    from mmdhp.engine import saving
+    from mmdhp.checkpoints import saving
 
     torch.set_num_threads(1)
     saving.open = lambda path, *_, **__: SlowFile(path, 'wb')  # type: ignore

@@ -34,11 +34,11 @@ import _victim  # noqa: E402
 import torch  # noqa: E402
 from torch.utils._pytree import tree_flatten_with_path  # noqa: E402
 
-from mmdhp.engine.checkpoint_file import (  # noqa: E402
+from mmdhp.checkpoints.checkpoint_file import (  # noqa: E402
     read_checkpoint,
     resume_point,
 )
-from mmdhp.engine.report import table  # noqa: E402
+from mmdhp.text import table  # noqa: E402
 
 METHODS = ('DHP', 'HSN', 'LWDNA', 'OneShot')
 LOOPS = ('iterations', 'epochs')

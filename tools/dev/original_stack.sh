@@ -52,7 +52,9 @@ EOF
 # What meets MMEngine and its companions. Left out are the graphs, which know
 # PyTorch only, and restoration: MMagic asks for another mmcv still.
 core=(
-    tests/test_engine tests/test_methods tests/test_models tests/test_programs
+    tests/test_checks tests/test_stages tests/test_checkpoints
+    tests/test_release tests/test_engine tests/test_runs
+    tests/test_methods tests/test_models tests/test_programs
     tests/test_datasets tests/test_tools/test_cli.py
 )
 [ $# -gt 0 ] && core=("$@")

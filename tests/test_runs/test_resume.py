@@ -19,7 +19,7 @@ from toy import (
     weights,
 )
 
-from mmdhp.engine.record import KEY, read_record
+from mmdhp.checkpoints.record import KEY, read_record
 
 # Iterations behind which it stops: in search, when the search is over, right
 # behind the transition, in fine-tuning, before the export.

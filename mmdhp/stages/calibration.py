@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from mmdhp.methods import Pruner
 
 from .random_state import rng_state, set_rng_state
-from .transition import unwrapped
+from .runner_facts import unwrapped
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
-from .stage import by_epoch, position
+from mmdhp.stages.runner_facts import by_epoch, position
 
 BACKEND = 'mmdhp.atomic'
 

@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from .random_state import own_generator, rng_state, set_rng_state
-from .stage import by_epoch
+from .runner_facts import by_epoch
 
 
 class SearchData:

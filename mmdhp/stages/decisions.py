@@ -9,10 +9,10 @@ from mmengine import dist
 from mmengine.runner import Runner
 from torch import Tensor
 
+from mmdhp.checks.numbers import check_numbers
 from mmdhp.methods import Progress
 
-from .numbers import check_numbers
-from .transition import unwrapped
+from .runner_facts import unwrapped
 
 Decision = TypeVar('Decision')
 

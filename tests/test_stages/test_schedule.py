@@ -4,7 +4,7 @@ import pytest
 from mmengine.runner import Runner
 from toy import config
 
-from mmdhp.engine.stage import rehearse
+from mmdhp.stages.schedule import rehearse
 
 STEP = {'type': 'MultiStepLR', 'milestones': [2], 'gamma': 0.1}
 WARM = {'type': 'LinearLR', 'start_factor': 0.5, 'end': 2}

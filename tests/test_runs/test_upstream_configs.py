@@ -15,7 +15,7 @@ from PIL import Image
 from toy import hook_of, new_name, weights
 
 from mmdhp import compat
-from mmdhp.engine.export import plain_numbers
+from mmdhp.release.summary import plain_numbers
 
 compat.install()
 

@@ -24,7 +24,7 @@ from toy import (
     weights,
 )
 
-from mmdhp.engine.transition import reset_hooks
+from mmdhp.stages.transition import reset_hooks
 
 ADAM = {'type': 'AdamW', 'lr': 1e-2, 'weight_decay': 0.01}
 PARAMWISE = {'norm_decay_mult': 0.0, 'custom_keys': {'fc': {'lr_mult': 0.5}}}

@@ -27,9 +27,10 @@ from toy import (
 
 import mmdhp
 from mmdhp import compat
-from mmdhp.engine import loader_package
-from mmdhp.engine.export import check_exportable, config_text
-from mmdhp.engine.loader_package import package_sources
+from mmdhp.release import loader_package
+from mmdhp.release.folder import check_exportable
+from mmdhp.release.loader_package import package_sources
+from mmdhp.release.plain_config import config_text
 
 compat.install()
 

@@ -12,8 +12,8 @@ from mmengine.runner import Runner
 from torch import nn
 from toy import ToyNet, config, hook_of, hsn, lwdna, pruner, train
 
-from mmdhp.engine.checkpoint_file import read_checkpoint
-from mmdhp.engine.numbers import PATIENCE, FiniteWatch, LossWatch
+from mmdhp.checkpoints.checkpoint_file import read_checkpoint
+from mmdhp.checks.numbers import PATIENCE, FiniteWatch, LossWatch
 from mmdhp.graph import GraphError, trace
 from mmdhp.methods.selection import select, threshold_mask
 from mmdhp.surgery import shrink

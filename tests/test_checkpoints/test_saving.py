@@ -20,8 +20,8 @@ from toy import (
     weights,
 )
 
-from mmdhp.engine.checkpoint_file import resume_point
-from mmdhp.engine.saving import AtomicBackend, write_atomically
+from mmdhp.checkpoints.checkpoint_file import resume_point
+from mmdhp.checkpoints.saving import AtomicBackend, write_atomically
 
 
 class KilledError(Exception):

@@ -14,11 +14,7 @@ from mmdhp.graph import ChannelGraph
 from mmdhp.methods import Pruner
 from mmdhp.surgery import plain_forwards, shrink, take
 
-
-def unwrapped(runner: Runner) -> nn.Module:
-    """The model itself, without DDP around it."""
-    model = runner.model
-    return model.module if is_model_wrapper(model) else model
+from .runner_facts import unwrapped
 
 
 def cut(

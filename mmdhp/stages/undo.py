@@ -8,8 +8,7 @@ from mmengine.runner import Runner
 
 from mmdhp.graph.restoring import restored_on_error
 
-from .stage import loop_length, set_loop_length
-from .transition import unwrapped
+from .runner_facts import loop_length, set_loop_length, unwrapped
 
 
 @contextlib.contextmanager

@@ -109,13 +109,19 @@ def own_types(tree: Any) -> Iterator[str]:
         kind = tree.get('type')
         if isinstance(kind, str) and kind.startswith('mmdhp.'):
             name = kind.partition('.')[2]
-            if not any(name in r.module_dict for r in RUN_REGISTRIES):
+            if not any(is_registered(name, r) for r in RUN_REGISTRIES):
                 yield kind
         for value in tree.values():
             yield from own_types(value)
     elif isinstance(tree, (list, tuple)):
         for value in tree:
             yield from own_types(value)
+
+
+def is_registered(name: str, registry: Registry) -> bool:
+    """Whether a registry of mmdhp has a name, used before or not."""
+    registry.import_from_location()
+    return name in registry.module_dict
 
 
 def _compat_modules(cfg: Config) -> tuple[list[str], list[str]]:

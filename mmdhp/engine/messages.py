@@ -1,28 +1,15 @@
-"""Tables and sentences for people."""
+"""What a run tells people."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
 from mmdhp.costs import Memory
 from mmdhp.methods import Pruner
+from mmdhp.text import amount, table
 
 LATENCY_TOLERANCE = 0.05  # by which a measurement may miss its target
-
-
-def table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:
-    """Align columns: the first to the left, the others to the right."""
-    lines = [list(header), *map(list, rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
-    rule = '  '.join('-' * w for w in widths)
-
-    def draw(line: Sequence[str]) -> str:
-        cells = [line[0].ljust(widths[0])]
-        cells += [cell.rjust(w) for cell, w in zip(line[1:], widths[1:])]
-        return '  '.join(cells)
-
-    return '\n'.join([draw(lines[0]), rule, *map(draw, lines[1:])])
 
 
 def group_table(pruner: Pruner, keep: Tensor) -> str:
@@ -112,19 +99,6 @@ def latency_text(latency: Mapping[str, Any]) -> str:
         f'{predicted["original"]:.4g} ms ({predicted["ratio"]:.2%}).'
         f'{missed if latency["missed"] else ""}'
     )
-
-
-def amount(count: float) -> str:
-    """A large number with four digits and a unit.
-
-    Examples:
-        >>> amount(32826720256), amount(240974)
-        ('32.83 G', '241.0 k')
-    """
-    for factor, unit in ((1e9, ' G'), (1e6, ' M'), (1e3, ' k')):
-        if count >= factor:
-            return f'{count / factor:#.4g}{unit}'
-    return f'{count:.0f}'
 
 
 def announcement(

@@ -10,10 +10,14 @@ import torch
 from mmengine.runner import Runner
 from toy import ToyNet, config, train
 
-from mmdhp.engine import export
-from mmdhp.engine.checkpoint_file import TRUST, problem_of, read_checkpoint
-from mmdhp.engine.record import KEY, read_record
+from mmdhp.checkpoints.checkpoint_file import (
+    TRUST,
+    problem_of,
+    read_checkpoint,
+)
+from mmdhp.checkpoints.record import KEY, read_record
 from mmdhp.models.pruned import build_pruned
+from mmdhp.release import folder as release_folder
 from mmdhp.surgery.resizing import read_channels
 
 
@@ -274,7 +278,7 @@ def test_an_export_that_fails_leaves_the_last_one(
     def fail(*_):
         raise OSError('disk full')
 
-    monkeypatch.setattr(export, killed_at, fail)
+    monkeypatch.setattr(release_folder, killed_at, fail)
     with pytest.raises(OSError, match='disk full'):
         hook.export_model(runner)
 
@@ -301,11 +305,11 @@ def test_a_folder_takes_the_place_of_another(tmp_path, monkeypatch):
     new = make(tmp_path / '.pruned_new', 'new')
     monkeypatch.setattr(os, 'rename', fail)
     with pytest.raises(OSError, match='denied'):
-        export.replace_folder(new, old)
+        release_folder.replace_folder(new, old)
     assert (tmp_path / 'pruned/file').read_text() == 'old'
 
     monkeypatch.setattr(os, 'rename', rename)
-    export.replace_folder(new, old)
+    release_folder.replace_folder(new, old)
     assert (tmp_path / 'pruned/file').read_text() == 'new'
     assert folders(tmp_path) == ['pruned']
 
@@ -315,7 +319,7 @@ def test_a_killed_export_is_cleared_away(tmp_path):
     make(tmp_path / '.pruned_b_old', 'old')  # killed between two renames
     make(tmp_path / '.pruned_b', 'half')
 
-    export.remove_leftovers(str(tmp_path))
+    release_folder.remove_leftovers(str(tmp_path))
 
     assert folders(tmp_path) == ['pruned']
     assert (tmp_path / 'pruned/file').read_text() == 'old'

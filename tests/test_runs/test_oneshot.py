@@ -15,7 +15,7 @@ from toy import (
 )
 
 import mmdhp
-from mmdhp.engine.checks import check_trained
+from mmdhp.checks.weights import check_trained
 
 
 @pytest.fixture(name='checkpoint')

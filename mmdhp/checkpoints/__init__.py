@@ -1,0 +1,1 @@
+"""Checkpoints: what a run adds to them, written whole, read safely."""

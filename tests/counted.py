@@ -32,7 +32,7 @@ def count_elements(monkeypatch, unit=1.0):
     """
     runs = []
 
-    def interleaved(functions, device, rounds, seconds=0.0):
+    def undisturbed(functions, device, rounds, seconds=0.0):
         runs.append(len(functions))
         return [function() for function in functions]
 
@@ -40,7 +40,7 @@ def count_elements(monkeypatch, unit=1.0):
         runs.append(len(masks))
         return [OVERHEAD + unit * elements_of(self.plan, m) for m in masks]
 
-    monkeypatch.setattr(meter, 'interleaved', interleaved)
+    monkeypatch.setattr(meter, 'undisturbed', undisturbed)
     monkeypatch.setattr(Meter, 'networks', networks)
     monkeypatch.setattr(
         Operator,

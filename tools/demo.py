@@ -26,8 +26,9 @@ from PIL import Image
 from torch import nn
 
 import mmdhp
+from mmdhp.costs.timing import latencies
 from mmdhp.datasets import imresize
-from mmdhp.engine.latency import latencies
+from mmdhp.models.model_forward import run_model
 from mmdhp.registry import METRICS
 from mmdhp.text import amount, table
 
@@ -168,7 +169,7 @@ def main() -> None:
     print_table(
         original,
         pruned,
-        latencies([large, small], torch.rand(LATENCY_INPUT)),
+        latencies([large, small], torch.rand(LATENCY_INPUT), run_model),
         exported,
     )
     print(

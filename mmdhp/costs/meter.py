@@ -21,11 +21,12 @@ from mmdhp.surgery import shrink
 
 from .agreement import from_first
 from .latency import Latency, Measurements, Plan
-from .measuring import ProgressBar, environment, interleaved, threads
 from .operators import Operator, made_up, operators_of
 from .options import LatencyOptions
-from .store import Store
+from .progress_bar import ProgressBar
+from .store import Store, environment
 from .table import grid
+from .timing import threads, undisturbed
 
 _CHUNK = 2**26  # elements of tensors that are measured together
 _SAVE_EVERY = 5.0  # seconds
@@ -114,7 +115,7 @@ class Meter:
         ]
         with threads(self.options.num_threads):
             rounds = 2 * self.options.rounds
-            return interleaved(functions, self.device, rounds)
+            return undisturbed(functions, self.device, rounds)
 
     def latency(self, baseline: Tensor) -> Latency:
         """The latency of networks cut from the model, by measurements.
@@ -183,7 +184,7 @@ class Meter:
                 functions = [operator.prepare(w, self.device) for w in chunk]
                 part = seconds * len(chunk) / len(widths)
                 rounds = self.options.rounds
-                times += interleaved(functions, self.device, rounds, part)
+                times += undisturbed(functions, self.device, rounds, part)
         except (RuntimeError, TypeError, ValueError, IndexError):
             return None
         return times
@@ -192,7 +193,7 @@ class Meter:
         """The time at full width for all; 0 if it does not run at all."""
         try:
             function = operator.prepare(operator.sizes, self.device)
-            (own,) = interleaved([function], self.device, self.options.rounds)
+            (own,) = undisturbed([function], self.device, self.options.rounds)
         except (RuntimeError, TypeError, ValueError, IndexError):
             own = 0.0
         return [own] * len(grid(operator, self.plan.divisor))

@@ -3,11 +3,14 @@
 import hashlib
 import json
 import os
+import platform
 import tempfile
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Optional
+
+import torch
 
 FORMAT_VERSION = 1
 VARIABLE = 'MMDHP_CACHE'
@@ -19,6 +22,36 @@ def default_folder() -> Path:
         return Path(os.environ[VARIABLE])
     base = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
     return Path(base) / 'mmdhp'
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """What the time of an operator depends on besides itself.
+
+    Args:
+        device (torch.device): Where it runs.
+    """
+    name = cpu_name()
+    if device.type == 'cuda':
+        name = torch.cuda.get_device_name(device)
+    return {
+        'device': name,
+        'threads': torch.get_num_threads(),
+        'torch': str(torch.__version__),
+        'benchmark': torch.backends.cudnn.benchmark,
+        'tf32': torch.backends.cudnn.allow_tf32,
+    }
+
+
+def cpu_name() -> str:
+    """Model of the processor, as far as the system tells."""
+    try:
+        with open('/proc/cpuinfo', encoding='utf-8') as file:
+            for line in file:
+                if line.startswith(('model name', 'Model')):
+                    return line.partition(':')[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
 
 
 class Store:

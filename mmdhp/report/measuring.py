@@ -13,7 +13,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from mmdhp.engine.latency import latencies
+from mmdhp.costs.timing import latencies
 from mmdhp.models.model_forward import run_model
 from mmdhp.models.widened import original_architecture
 
@@ -47,7 +47,7 @@ def measure(
     """
     inputs = torch.rand(1, *input_shape)
     memory = [peak_activations(model, inputs) for model in models]
-    times = latencies(models, inputs, rounds)
+    times = latencies(models, inputs, run_model, rounds)
     return Measured(
         (times[0], times[1]), (memory[0], memory[1]), torch.get_num_threads()
     )

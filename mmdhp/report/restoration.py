@@ -15,8 +15,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmdhp.costs.timing import latencies
 from mmdhp.datasets import imresize
-from mmdhp.engine.latency import latencies
 from mmdhp.graph import trace
 from mmdhp.models.model_forward import run_model
 from mmdhp.text import amount
@@ -169,7 +169,7 @@ def make_panels(
     """
     found = [restore(model, sample) for model in models.values()]
     networks = [network_of(model) for model in models.values()]
-    times = latencies(networks, found[0][1], rounds)
+    times = latencies(networks, found[0][1], run_model, rounds)
     truth = found[0][0].gt_img
     panels = [input_panel(found[0][0], truth, metric)]
     for (title, model), (result, inputs), ms in zip(

@@ -9,8 +9,6 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from toy import ToyNet, config, train
 
-from mmdhp.engine.latency import latencies
-
 TOOLS = Path(__file__).parents[2] / 'tools' / 'analysis_tools'
 
 
@@ -101,16 +99,3 @@ def test_what_cannot_be_compared(tool, runs, monkeypatch, arguments, message):
     arguments = [argument.format(runs) for argument in arguments]
     with pytest.raises(SystemExit, match=message):
         run(tool, monkeypatch, *arguments)
-
-
-def test_latencies_are_medians_of_interleaved_runs():
-    calls = []
-
-    def forward(model, inputs):
-        calls.append(model)
-
-    models = [torch.nn.Identity(), torch.nn.Identity()]
-    found = latencies(models, torch.zeros(1), rounds=3, forward=forward)
-    assert calls == models * 4
-    assert len(found) == 2
-    assert all(0 < value < 1e3 for value in found)

@@ -17,7 +17,7 @@ import torch
 from _zoo_process import isolated
 
 import mmdhp
-from mmdhp.engine.latency import interleaved
+from mmdhp.costs.timing import interleaved
 
 _MIB = 2**20
 _TIMEOUT = 1800.0  # seconds of one measurement of memory
@@ -105,7 +105,9 @@ def timed(
 ) -> list[list[float]]:
     """Seconds of calls that take turns, by call and round."""
     clock = CLOCKS[args.clock]
-    return interleaved(calls, args.device, args.rounds, warm_up, clock)
+    return interleaved(
+        calls, args.device, args.rounds, warm_up=warm_up, clock=clock
+    )
 
 
 def milliseconds(seconds: Sequence[float]) -> str:

@@ -14,7 +14,8 @@ from typing import Any, Optional
 
 import torch
 
-from mmdhp.engine.latency import latencies
+from mmdhp.costs.timing import latencies
+from mmdhp.models.model_forward import run_model
 from mmdhp.report import Run, read_run
 from mmdhp.report.published import (
     PUBLISHED,
@@ -112,7 +113,7 @@ def measure(
     """Add latencies, in place."""
     shape = shape or (1, *(runs[0].input_shape or ()))
     models = [run.build() for run in runs]
-    found = latencies(models, torch.rand(*shape), rounds)
+    found = latencies(models, torch.rand(*shape), run_model, rounds)
     for run, value in zip(runs, found):
         run.latency = value
 

@@ -18,6 +18,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
 import mmdhp
+from mmdhp.costs.timing import latencies
 from mmdhp.deploy.errors import ExportError
 from mmdhp.deploy.formats import (
     FORMATS,
@@ -28,7 +29,6 @@ from mmdhp.deploy.formats import (
     write_file,
 )
 from mmdhp.deploy.network import DeployedNetwork, deployed
-from mmdhp.engine.latency import latencies
 from mmdhp.registry import PRUNERS
 from mmdhp.text import table
 
@@ -142,7 +142,7 @@ def measure(name: str, args: argparse.Namespace) -> list[list[str]]:
         with tempfile.TemporaryDirectory() as folder:
             runs = runs_of(networks, args.formats, batch, args.threads, folder)
             times = latencies(
-                runs, batch, args.rounds, lambda run, images: run(images)
+                runs, batch, lambda run, images: run(images), args.rounds
             )
         for number, runtime in enumerate(['PyTorch', *args.formats]):
             large, small = times[2 * number : 2 * number + 2]

@@ -4,8 +4,8 @@ from .builder import trace
 from .channel_graph import ChannelGraph, ChannelGroup, FrozenGroup, Member
 from .cost import Activity, CallRecord, ProductCost, Slot, TensorRecord
 from .errors import GraphError
-from .execution import Forward, Inputs, call_model, record_calls
 from .rules import RULES
+from .tracing.execution import Forward, Inputs, call_model, record_calls
 
 __all__ = [
     'RULES',

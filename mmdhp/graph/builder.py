@@ -10,13 +10,15 @@ from typing import Optional
 import numpy as np
 from torch import nn
 
-from .calls import activity_of
 from .channel_graph import ChannelGraph, ChannelGroup, FrozenGroup, Member
 from .errors import GraphError
-from .execution import Forward, Inputs, execute
 from .resolution import Resolution, producers, resolve
-from .shadow import NO_ATOM, LayerRecord, Reason
-from .tracer import Tracer
+from .tracing.atoms import Reason
+from .tracing.call_book import activity_of
+from .tracing.execution import Forward, Inputs, execute
+from .tracing.shadow import LayerRecord
+from .tracing.strands import NO_ATOM
+from .tracing.tracer import Tracer
 
 
 def trace(

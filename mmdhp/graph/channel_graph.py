@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .cost import KINDS, Activity, ProductCost
-from .sizes import Attribute
+from .tracing.sizes import Attribute
 
 
 @dataclass(frozen=True)

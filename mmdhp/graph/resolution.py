@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from .shadow import NO_ATOM, AtomTable, Grid, Reason, channel_rows
-from .sizes import Attribute, Extent, Requirement, evaluate, leaves
-from .tracer import Tracer
+from .tracing.atoms import AtomTable, Reason
+from .tracing.shadow import Grid
+from .tracing.sizes import Attribute, Extent, Requirement, evaluate, leaves
+from .tracing.strands import NO_ATOM, channel_rows
+from .tracing.tracer import Tracer
 
 _TRIALS = 4  # random cuts on which sizes are compared
 _KEEP = 0.6  # share of components that a trial keeps

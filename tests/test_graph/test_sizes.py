@@ -11,7 +11,13 @@ from torch import nn
 
 import mmdhp
 from mmdhp.graph import GraphError
-from mmdhp.graph.sizes import Attribute, Extent, SizeBook, TracedInt, evaluate
+from mmdhp.graph.tracing.sizes import (
+    Attribute,
+    Extent,
+    SizeBook,
+    TracedInt,
+    evaluate,
+)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from torch import nn
 import mmdhp
 from mmdhp import surgery
 from mmdhp.graph import RULES, GraphError
-from mmdhp.graph.shadow import on_axis
+from mmdhp.graph.tracing.strands import on_axis
 
 TOLERANCE = 1e-5  # relative; measured: below 5e-7
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Callable, Optional
 
 import torch
 
-from ..shadow import Call
+from ..tracing.operator_call import Call
 from .indexed import (
     channel_shuffle,
     embedding,
@@ -67,7 +67,7 @@ from .views import (
 )
 
 if TYPE_CHECKING:
-    from ..tracer import Tracer
+    from ..tracing.tracer import Tracer
 
 Rule = Callable[['Tracer', Call], None]
 

@@ -9,17 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..shadow import (
-    Call,
-    Grid,
-    Strand,
-    on_axis,
-    volume,
-)
+from ..tracing.operator_call import Call
+from ..tracing.shadow import Grid
+from ..tracing.strands import Strand, on_axis, volume
 from .views import identity
 
 if TYPE_CHECKING:
-    from ..tracer import Tracer
+    from ..tracing.tracer import Tracer
 
 
 def pixel_shuffle(trace: Tracer, call: Call) -> None:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from ..shadow import (
+from ..tracing.operator_call import Call
+from ..tracing.shadow import Grid
+from ..tracing.strands import (
     NO_ATOM,
-    Call,
-    Grid,
     Strand,
     channel_rows,
     compress,
@@ -20,7 +20,7 @@ from ..shadow import (
 )
 
 if TYPE_CHECKING:
-    from ..tracer import Tracer
+    from ..tracing.tracer import Tracer
 
 
 def slice_axis(trace: Tracer, call: Call) -> None:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor, nn
 
-from ..shadow import Call, Strand, on_axis, varying
+from ..tracing.operator_call import Call
+from ..tracing.strands import Strand, on_axis, varying
 
 if TYPE_CHECKING:
-    from ..tracer import Tracer
+    from ..tracing.tracer import Tracer
 
 ACTIVATIONS = (
     nn.ReLU,

@@ -10,10 +10,11 @@ import numpy as np
 from torch import Tensor
 from torch.nn.modules.conv import _ConvNd
 
-from ..shadow import Call, Strand, compress, on_axis, volume
+from ..tracing.operator_call import Call
+from ..tracing.strands import Strand, compress, on_axis, volume
 
 if TYPE_CHECKING:
-    from ..tracer import Tracer
+    from ..tracing.tracer import Tracer
 
 
 # ---------------------------------------------------------------- convolution

@@ -7,16 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..shadow import (
-    Call,
-    Grid,
-    Strand,
-    reshape_strand,
-    split_axes,
-)
+from ..tracing.operator_call import Call
+from ..tracing.shadow import Grid
+from ..tracing.strands import Strand, reshape_strand, split_axes
 
 if TYPE_CHECKING:
-    from ..tracer import Tracer
+    from ..tracing.tracer import Tracer
 
 
 def identity(trace: Tracer, call: Call) -> None:

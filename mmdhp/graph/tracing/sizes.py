@@ -15,8 +15,8 @@ from typing import Any, Callable, Optional, Union
 import numpy as np
 from torch import nn
 
-from .open_forward import open_forward
-from .shadow import Strand, channel_rows
+from ..open_forward import open_forward
+from .strands import Strand, channel_rows
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .cost import Activity, CallRecord, Slot, TensorRecord
-from .shadow import NO_ATOM, Call, Shadow
+from ..cost import Activity, CallRecord, Slot, TensorRecord
+from .operator_call import Call
+from .shadow import Shadow
 from .sizes import TracedInt
+from .strands import NO_ATOM
 
 
 class CallBook:

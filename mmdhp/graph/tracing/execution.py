@@ -23,11 +23,11 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from .cost import Activity
-from .errors import GraphError
-from .open_forward import install
-from .restoring import same_device, untouched
-from .shadow import Call, Spelling
+from ..cost import Activity
+from ..errors import GraphError
+from ..open_forward import install
+from ..restoring import same_device, untouched
+from .operator_call import Call, Spelling
 from .tracer import Tracer
 
 Inputs = Union[Tensor, tuple, list, dict]

@@ -117,3 +117,18 @@ class PruningAmpOptimWrapper(_PruningMixin, AmpOptimWrapper):
         build_fine_tune (Callable): See :class:`PruningOptimWrapper`.
         **kwargs: As for :class:`AmpOptimWrapper`.
     """
+
+
+def check_searching(wrapper: OptimWrapper) -> None:
+    """Refuse an optimizer wrapper that knows of no search.
+
+    Raises:
+        TypeError: With what to write into the config.
+    """
+    if not isinstance(wrapper, (PruningOptimWrapper, PruningAmpOptimWrapper)):
+        raise TypeError(
+            f'PruningHook found a {type(wrapper).__name__}. Set '
+            "optim_wrapper.type to 'mmdhp.PruningOptimWrapper' and "
+            'optim_wrapper.constructor to '
+            "'mmdhp.PruningOptimWrapperConstructor'."
+        )

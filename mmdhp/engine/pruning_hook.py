@@ -16,7 +16,6 @@ from mmdhp.checkpoints.saving import (
     save_transition,
 )
 from mmdhp.checks.exactness import check_exact
-from mmdhp.checks.numbers import LossWatch
 from mmdhp.checks.run import (
     check_data,
     check_optimizer_state,
@@ -24,7 +23,6 @@ from mmdhp.checks.run import (
     check_weights_named,
 )
 from mmdhp.checks.weights import check_trained
-from mmdhp.methods import Progress
 from mmdhp.methods.options import (
     accepted,
     check_choices,
@@ -46,16 +44,18 @@ from mmdhp.stages.runner_facts import (
     set_loop_length,
     unwrapped,
 )
-from mmdhp.stages.schedule import rehearse, start_stage
+from mmdhp.stages.schedule import known_schedulers, start_stage
 from mmdhp.stages.search_data import SearchData
 from mmdhp.stages.search_options import check_search, search_length
 from mmdhp.stages.transition import cut
 from mmdhp.stages.undo import undone_on_error
 
 from .history import History
-from .messages import announcement, group_table, latency_summary, latency_text
-from .optim_wrapper import PruningAmpOptimWrapper, PruningOptimWrapper
+from .latency import measured_latency
+from .messages import announcement, group_table
+from .optim_wrapper import check_searching
 from .resumable_hook import ResumableHook
+from .search_watch import SearchWatch, log_ratios
 
 OPTIMIZER_STATES = ('new', 'sliced')
 
@@ -121,7 +121,6 @@ class PruningHook(ResumableHook):
         self.verify = verify
         self.export = export
         self.metrics: dict[str, float] = {}
-        self._losses = LossWatch()
 
     def before_run(self, runner: Runner) -> None:
         """Make room for the search in front of the base config's training.
@@ -135,23 +134,8 @@ class PruningHook(ResumableHook):
         wrapper = runner.optim_wrapper
         if not isinstance(wrapper, OptimWrapper) or hasattr(self, 'pruner'):
             return  # testing, perhaps behind the training
-        if not isinstance(
-            wrapper, (PruningOptimWrapper, PruningAmpOptimWrapper)
-        ):
-            raise TypeError(
-                f'PruningHook found a {type(wrapper).__name__}. Set '
-                "optim_wrapper.type to 'mmdhp.PruningOptimWrapper' and "
-                'optim_wrapper.constructor to '
-                "'mmdhp.PruningOptimWrapperConstructor'."
-            )
-        self._schedulers = runner.cfg.get('param_scheduler')
-        if self._schedulers is None and runner.param_schedulers:
-            raise ValueError(
-                f'PruningHook found {len(runner.param_schedulers)} built '
-                'schedulers, but needs their config: build the Runner with '
-                'Runner.from_cfg(cfg), or pass `cfg` with its '
-                '`param_scheduler`.'
-            )
+        check_searching(wrapper)
+        self._schedulers = known_schedulers(runner)
         self.fine_tune_length = loop_length(runner)
         self.search_length = search_length(
             runner,
@@ -192,15 +176,7 @@ class PruningHook(ResumableHook):
             check_trained(unwrapped(runner), self.pruner.name)
         if self.due and not by_epoch(runner):
             self.data.end(runner, runner.iter)
-        for value in self.pruner.program.state_dict().values():
-            dist.broadcast(value)
-        if not self.pruner.trains_model:
-            runner.model = unwrapped(runner)  # DDP would wait for gradients
-            compile_again(runner)
-        self.pruner.enter(unwrapped(runner))
-        self._rehearse(runner)
-        self._plan(runner, runner.iter)
-        self.pruner.push()
+        self._begin_search(runner)
         print_log(
             announcement(
                 self.pruner,
@@ -214,23 +190,23 @@ class PruningHook(ResumableHook):
             show_gradients(runner, self.pruner)
             self._transition(runner)
 
-    def _rehearse(self, runner: Runner) -> None:
-        steps = self.search_length
-        if by_epoch(runner):
-            steps *= len(runner.train_dataloader)
-        group = runner.optim_wrapper.optimizer.param_groups[-1]
-        self._rates = rehearse(
+    def _begin_search(self, runner: Runner) -> None:
+        """The same search variables everywhere, and the first weights."""
+        for value in self.pruner.program.state_dict().values():
+            dist.broadcast(value)
+        if not self.pruner.trains_model:
+            runner.model = unwrapped(runner)  # DDP would wait for gradients
+            compile_again(runner)
+        self.pruner.enter(unwrapped(runner))
+        self.watch = SearchWatch(
             runner,
+            self.pruner,
+            self.history,
+            self.search_length,
             self.search.get('param_scheduler'),
-            group.get('initial_lr', group['lr']),
-            steps,
         )
-
-    def _plan(self, runner: Runner, done: int) -> None:
-        """Tell the pruner what is left behind some iterations."""
-        left = self._rates[done:]
-        updates = len(left) // runner.optim_wrapper._accumulative_counts
-        self.pruner.plan(updates, sum(left) / max(len(left), 1))
+        self.watch.plan(runner.iter)
+        self.pruner.push()
 
     def after_train_iter(
         self,
@@ -242,12 +218,12 @@ class PruningHook(ResumableHook):
         """Look at the search now and then; decide when it is over."""
         if self.state != 'search':
             return
-        self._losses.check(runner, data_batch, outputs)
+        self.watch.check(data_batch, outputs)
         if self.due:
             return
         last = not by_epoch(runner) and runner.iter + 1 >= self.search_length
         if last or self.every_n_train_iters(runner, self.interval):
-            self._look(runner, last)
+            self.due = self.watch.look(last)
         if self.due and not by_epoch(runner):
             self.data.end(runner, runner.iter + 1)
             self.rng_at_cut = rng_state()
@@ -256,39 +232,7 @@ class PruningHook(ResumableHook):
         """The search ends with the epoch in which it is over."""
         if self.state == 'search' and not self.due:
             if runner.epoch + 1 >= self.search_length:
-                self._look(runner, last=True)
-
-    def _look(self, runner: Runner, last: bool) -> None:
-        progress = decisions.progress(runner)
-        self._log_ratios(runner, progress)
-        statistics = self.pruner.statistics()
-        self.history.look(runner, progress, statistics)
-        for name, value in statistics.items():
-            runner.message_hub.update_scalar(f'train/{name}', value)
-        named = {**progress.others, **statistics}
-        more = ', '.join(f'{name} {v:.4g}' for name, v in named.items())
-        print_log(
-            f'Search at iteration {runner.iter + 1}: {progress.macs:.2%} of '
-            f'the MACs and {progress.params:.2%} of the parameters are left '
-            f'(target: {self.pruner.target}). {more}'.rstrip(),
-            logger='current',
-        )
-        if last and progress.reached is False:
-            print_log(
-                'The search ends by its length, not by its own threshold; '
-                'the channels with the lowest scores go. A longer search or '
-                'a stronger regularization would separate them better.',
-                logger='current',
-                level=logging.WARNING,
-            )
-        self.due = last or bool(progress.reached)
-        if not self.due:
-            self._plan(runner, runner.iter + 1)
-
-    def _log_ratios(self, runner: Runner, progress: Progress) -> None:
-        ratios = {'macs': progress.macs, 'params': progress.params}
-        for name, ratio in {**ratios, **progress.others}.items():
-            runner.message_hub.update_scalar(f'train/{name}_ratio', ratio)
+                self.due = self.watch.look(last=True)
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Transition between two epochs."""
@@ -314,7 +258,7 @@ class PruningHook(ResumableHook):
             self.pruner.leave(unwrapped(runner))
         with undone_on_error(runner, self):
             proof = self._proof(runner, keep)
-            self._measure(keep)
+            self.latency = measured_latency(self.pruner, keep)
             self.history.cut(runner, keep, self.pruner.ratios(keep))
             self.restructure(runner, keep, position(runner))
         compile_again(runner)
@@ -322,7 +266,7 @@ class PruningHook(ResumableHook):
             runner.model, runner.iter, runner.train_loop.max_iters
         )
         recalibrate(runner, self.recalibrate)
-        self._log_ratios(runner, self.pruner.standing(keep, reached=None))
+        log_ratios(runner, self.pruner.standing(keep, reached=None))
         for name in self.pruner.statistics():  # of the search alone
             runner.message_hub.log_scalars.pop(f'train/{name}', None)
         print_log(
@@ -343,18 +287,6 @@ class PruningHook(ResumableHook):
             unwrapped(runner), self.pruner.graph, keep, self.pruner.input_shape
         )
         return f' Masked against shrunk output: {difference:.1e}.'
-
-    def _measure(self, keep: Tensor) -> None:
-        """Compare the latency that was predicted with one that is measured."""
-        measured = self.pruner.measure(keep)
-        if not measured:
-            return
-        self.latency = latency_summary(self.pruner, keep, measured)
-        print_log(
-            latency_text(self.latency),
-            logger='current',
-            level=logging.WARNING if self.latency['missed'] else logging.INFO,
-        )
 
     def restructure(self, runner: Runner, keep: Tensor, start: int) -> None:
         """Small model, its optimizer, schedulers and length, in place."""

@@ -19,11 +19,10 @@ from mmdhp.programs import (
     NOISES,
     SCALING_RULES,
     Controller,
-    Draw,
+    ControllerStep,
     Freezer,
     Gates,
     LayerwiseScaling,
-    binarise,
     escaping_groups,
     even_odds,
     inner_groups,
@@ -219,19 +218,16 @@ class HSN(Pruner):
             self.scaling_lr,
             self.scaling_bounds,
         )
-        self._logits: Optional[Tensor] = None
-        self._draw: Optional[Draw] = None
-        self._by_loss: Optional[Tensor] = None
-        self._optimizer: Optional[Optimizer] = None
+        self._step = ControllerStep(
+            program, self._scaling, self.noise, self.temperature, self.offset
+        )
         self._freezer = Freezer(self.norms)
-        self._task: list[Tensor] = []
         self._last: dict[str, float] = {}
         return program
 
     def watch(self, optimizer: Optimizer) -> None:
         """Remember the optimizer, whose step α differentiates."""
-        self._scaling.check(optimizer)
-        self._optimizer = optimizer
+        self._step.watch(optimizer)
 
     # ------------------------------------------------------------- the model
     def enter(self, model: nn.Module) -> None:
@@ -250,7 +246,7 @@ class HSN(Pruner):
 
     def vitals(self) -> dict[str, Tensor]:
         """The next logits and, before them, the gradients of the gates."""
-        found = {'gradients': self._by_loss, 'logits': self._logits}
+        found = {'gradients': self._step.by_loss, 'logits': self._step.logits}
         return {
             f'{name} of the gates': values.detach()
             for name, values in found.items()
@@ -264,65 +260,17 @@ class HSN(Pruner):
     # ---------------------------------------------------------------- a step
     def push(self) -> None:
         """Draw the gates of the next step."""
-        with torch.enable_grad():
-            self._logits = self.program()
-        self._draw = binarise(
-            self._logits.detach(),
-            self.program.noise(self.noise),
-            self.program.group_of_unit,
-            self.temperature,
-            self.offset,
-        )
-        self._gates.write(self._draw.gates)
+        self._gates.write(self._step.draw())
 
     def pull(self) -> None:
         """Gradients of the gates → of the controller, in place.
 
         One pass through the network gives ``∂L/∂v``; the cost's ``∂R/∂v`` is
-        known in closed form. Each goes through the controller alone, since
-        they meet with different scales.
+        known in closed form.
         """
-        if self._draw is None:
-            raise RuntimeError('pull() before push(): no gates are drawn.')
-        slope = self._draw.slope
+        by_cost = self.cost_gradient(self._step.gates)
         by_loss = self._gates.collect() / self.loss_scale
-        self._by_loss = by_loss
-        by_cost = self.cost_gradient(self._draw.gates)
-        task, cost = self._through(by_loss * slope, by_cost * slope)
-        heads = self.program.head_parameters
-        self._task = [task[id(head)] for head in heads]
-        costs = [cost[id(head)] for head in heads]
-        totals = [gl + gr for gl, gr in zip(self._task, costs)]
-        self._scaling.update(totals)
-        scaled = dict(
-            zip(map(id, heads), self._scaling.combine(self._task, costs))
-        )
-        for parameter in self.program.parameters():
-            key = id(parameter)
-            grad = scaled.get(key, task[key] + cost[key])
-            parameter.grad = grad * self.loss_scale
-        if self._optimizer is not None:
-            kind = type(self._optimizer).__name__
-            self._scaling.before_step(heads, kind)
-
-    def _through(self, *by_logits: Tensor) -> list[dict[int, Tensor]]:
-        """Gradients of the controller's parameters, by their id.
-
-        Args:
-            *by_logits (Tensor): Gradients of the logits, ``(U, )`` each.
-        """
-        logits, self._logits = self._logits, None
-        if logits is None:  # a gradient scaler has skipped the last step
-            with torch.enable_grad():
-                logits = self.program()
-        parameters = list(self.program.parameters())
-        found = []
-        for grad in by_logits:
-            grads = torch.autograd.grad(
-                logits, parameters, grad, retain_graph=True
-            )
-            found.append(dict(zip(map(id, parameters), grads)))
-        return found
+        self._step.pull(by_loss, by_cost, self.loss_scale)
 
     def cost_gradient(self, gates: Tensor) -> Tensor:
         """``λ · ∂R/∂v``, zero where the target is met exactly.
@@ -356,11 +304,7 @@ class HSN(Pruner):
 
     def after_step(self, lr: float) -> None:
         """Remember how the step depends on α, and draw the next gates."""
-        if self._optimizer is not None:
-            self._scaling.after_step(
-                self.program.head_parameters, self._task, self._optimizer
-            )
-        self.program.step += 1
+        self._step.after_step()
         self.push()
 
     # ------------------------------------------------------------- the result

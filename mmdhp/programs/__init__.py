@@ -10,6 +10,7 @@ from .controller import (
     even_odds,
     keep_probability,
 )
+from .controller_step import ControllerStep
 from .freezing import Freezer
 from .gates import Gates, escaping_groups, inner_groups
 from .hypernetwork import GeneratedWeight, HyperNetwork, generated_weights
@@ -23,6 +24,7 @@ __all__ = [
     'NOISES',
     'SCALING_RULES',
     'Controller',
+    'ControllerStep',
     'Draw',
     'Freezer',
     'Gates',

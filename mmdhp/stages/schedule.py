@@ -10,6 +10,23 @@ from mmengine.runner import Runner
 from .runner_facts import by_epoch, temporary_length
 
 
+def known_schedulers(runner: Runner) -> Any:
+    """Config of a run's own schedulers, or None.
+
+    Raises:
+        ValueError: If they are there, but not their config.
+    """
+    schedulers = runner.cfg.get('param_scheduler')
+    if schedulers is None and runner.param_schedulers:
+        raise ValueError(
+            f'PruningHook found {len(runner.param_schedulers)} built '
+            'schedulers, but needs their config: build the Runner with '
+            'Runner.from_cfg(cfg), or pass `cfg` with its '
+            '`param_scheduler`.'
+        )
+    return schedulers
+
+
 def start_stage(
     runner: Runner, wrapper: OptimWrapper, schedulers: Any, length: int
 ) -> None:

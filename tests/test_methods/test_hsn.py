@@ -86,7 +86,7 @@ def objective(pruner, model, scale=1.0):
     logits = pruner.program()
     noise = pruner.program.noise('gumbel')
     z = torch.sigmoid((logits + noise) / 0.4)
-    v = z + (pruner._draw.gates - z).detach()
+    v = z + (pruner._step.gates - z).detach()
     pruner._gates.remove()
     handles = [
         reader.module.register_forward_pre_hook(
@@ -346,7 +346,7 @@ def test_a_skipped_step_can_be_repeated(net):
     pruner = attached(net)
     optimizer = begin(pruner, net)
     step(pruner, net, optimizer)
-    gates = pruner._draw.gates
+    gates = pruner._step.gates
     alpha = pruner._scaling.alpha.clone()
     images, labels = batch()
     (net(images).sum() * float('inf')).backward()

@@ -22,15 +22,17 @@ TOOLS = Path(__file__).parents[2] / 'tools' / 'analysis_tools'
 CPU = torch.device('cpu')
 sys.path.insert(0, str(TOOLS))
 
-import _benchmark_generation as generation  # noqa: E402
-import _benchmark_growth as growth  # noqa: E402
-import _benchmark_latency as latency  # noqa: E402
-import _benchmark_measuring as measuring  # noqa: E402
-import _benchmark_networks as networks  # noqa: E402
-import _benchmark_search as search  # noqa: E402
-import _benchmark_trace as tracing  # noqa: E402
 import benchmark  # noqa: E402
-from _zoo_entry import Entry  # noqa: E402
+from benchmarks import (  # noqa: E402
+    generation,
+    growth,
+    latency,
+    measuring,
+    networks,
+    search,
+)
+from benchmarks import trace as tracing  # noqa: E402
+from model_zoo.entry import Entry  # noqa: E402
 
 ONCE = ('--rounds', '1', '--device', 'cpu')
 

@@ -22,11 +22,9 @@ TOOL = ROOT / 'tools' / 'analysis_tools' / 'zoo_coverage.py'
 pytest.importorskip('mmengine')
 sys.path.insert(0, str(TOOL.parent))
 
-import _zoo_check  # noqa: E402
-import _zoo_entry  # noqa: E402
-import _zoo_libraries  # noqa: E402
-import _zoo_report  # noqa: E402
 import zoo_coverage  # noqa: E402
+from model_zoo import check, libraries, report  # noqa: E402
+from model_zoo.entry import Entry  # noqa: E402
 
 
 class Plain(nn.Module):
@@ -81,7 +79,7 @@ def unbuildable():
 
 
 def entry(build, shapes=((2, 3, 11, 9),)):
-    return _zoo_entry.Entry('toys', build.__name__, '1', build, [shapes])
+    return Entry('toys', build.__name__, '1', build, [shapes])
 
 
 @pytest.fixture
@@ -91,7 +89,7 @@ def examined(monkeypatch, tmp_path):
     def run(*entries, timeout=60.0):
         toys = {'toys': lambda: iter(entries)}
         monkeypatch.setattr(zoo_coverage, 'LIBRARIES', toys)
-        monkeypatch.setattr(_zoo_libraries, 'LIBRARIES', toys)
+        monkeypatch.setattr(libraries, 'LIBRARIES', toys)
         args = argparse.Namespace(
             library='all',
             filter='',
@@ -103,7 +101,7 @@ def examined(monkeypatch, tmp_path):
             timeout=timeout,
         )
         out = tmp_path / 'rows.json'
-        record = _zoo_report.Record(str(out), zoo_coverage.about(args))
+        record = report.Record(str(out), zoo_coverage.about(args))
         zoo_coverage.examine_all(args, record)
         return json.loads(out.read_text()), record
 
@@ -125,12 +123,12 @@ def test_facts_of_a_network(examined):
     stem, head = 11 * 7 * 8 * 3 * 15, 9 * 5 * 5 * 8 * 9
     assert row['macs'] == stem + head
     assert row['macs_counted'] == row['macs_predicted'] == row['macs'] / 2
-    assert row['difference'] <= _zoo_check.TOLERANCE
+    assert row['difference'] <= check.TOLERANCE
     assert row['effect'] > 0.1  # the scale of zero hides nothing
     assert row['frozen']['fixed-width']['groups'] == 1
     assert 'input' in row['frozen']['fixed-width']['reason']
     assert set(row['frozen']) == {'fixed-width'}
-    assert _zoo_report.problems(record.rows) == []
+    assert report.problems(record.rows) == []
 
 
 def test_a_broken_network_does_not_end_the_run(examined, capsys):
@@ -153,7 +151,7 @@ def test_a_broken_network_does_not_end_the_run(examined, capsys):
     shown = capsys.readouterr()
     assert '5 architectures, 4 failed, 1 traced, 1 verified' in shown.out
     assert 'failed Crashing 1: run: the process died' in shown.err
-    assert _zoo_report.problems(record.rows) == []  # none was traced
+    assert report.problems(record.rows) == []  # none was traced
 
 
 def test_too_many_parameters_are_not_built(examined):
@@ -167,8 +165,8 @@ def test_too_many_parameters_are_not_built(examined):
 
 def test_shapes_are_tried_in_order(examined):
     shapes = [((2, 3, 9, 9),), ((2, 3, 16, 16),), ((2, 3, 32, 32),)]
-    picky = _zoo_entry.Entry('toys', 'Picky', '', Picky, shapes)
-    strict = _zoo_entry.Entry('toys', 'Strict', '', Picky, shapes[:1])
+    picky = Entry('toys', 'Picky', '', Picky, shapes)
+    strict = Entry('toys', 'Strict', '', Picky, shapes[:1])
     rows = by_model(examined(picky, strict)[0])
     assert rows['Picky']['input'] == [[2, 3, 16, 16]]
     assert 'width 9 instead of 16' in rows['Strict']['problem']
@@ -198,14 +196,14 @@ def incomplete_trace(model, *args, **kwargs):
 )
 def test_a_wrong_trace_is_told(examined, monkeypatch, trace, problem):
     fake = argparse.Namespace(**{**vars(mmdhp), 'trace': trace})
-    monkeypatch.setattr(_zoo_check, 'mmdhp', fake)
+    monkeypatch.setattr(check, 'mmdhp', fake)
     found, record = examined(entry(Plain))
     (row,) = found['rows']
     assert row['traced']
     assert row['status'] == 'unverified'
     assert row['problem'].startswith(problem)
     assert row['difference'] is None or row['difference'] > 1e-2
-    assert _zoo_report.problems(record.rows) == record.rows
+    assert report.problems(record.rows) == record.rows
 
 
 def test_a_missing_library_is_told(monkeypatch, capsys):
@@ -214,8 +212,8 @@ def test_a_missing_library_is_told(monkeypatch, capsys):
 
     toys = {'toys': broken}
     monkeypatch.setattr(zoo_coverage, 'LIBRARIES', toys)
-    monkeypatch.setattr(_zoo_libraries, 'LIBRARIES', toys)
-    record = _zoo_report.Record(None, {})
+    monkeypatch.setattr(libraries, 'LIBRARIES', toys)
+    record = report.Record(None, {})
     args = argparse.Namespace(library='all', filter='', list=False)
     assert zoo_coverage.examine_all(args, record) == 0
     reason = 'ImportError: needs compiled operators'
@@ -226,24 +224,22 @@ def test_a_missing_library_is_told(monkeypatch, capsys):
 def test_earlier_rows_are_taken_over(tmp_path):
     path = str(tmp_path / 'rows.json')
     row = dict(library='toys', model='Plain', arch='1', status='verified')
-    earlier = _zoo_report.Record(path, dict(options=dict(seed=0)))
+    earlier = report.Record(path, dict(options=dict(seed=0)))
     earlier.add(row)
     earlier.add({**row, 'arch': '2', 'status': 'failed'})
-    record = _zoo_report.Record(path, dict(options=dict(seed=0)))
+    record = report.Record(path, dict(options=dict(seed=0)))
     record.resume()
     assert record.find('toys', 'Plain', '1') == row
     assert record.find('toys', 'Plain', '2') is None
-    other = _zoo_report.Record(path, dict(options=dict(seed=1)))
+    other = report.Record(path, dict(options=dict(seed=1)))
     with pytest.raises(SystemExit, match='seed'):
         other.resume()
 
 
 def test_tables_go_between_the_markers(tmp_path):
     page = tmp_path / 'page.md'
-    page.write_text(
-        f'# Title\n\n{_zoo_report.BEGIN}\nold\n{_zoo_report.END}\n\nText\n'
-    )
-    _zoo_report.paste(str(page), 'new')
+    page.write_text(f'# Title\n\n{report.BEGIN}\nold\n{report.END}\n\nText\n')
+    report.paste(str(page), 'new')
     text = page.read_text()
     assert text.startswith('# Title\n')
     assert text.endswith('Text\n')
@@ -251,7 +247,7 @@ def test_tables_go_between_the_markers(tmp_path):
     assert 'old' not in text
     page.write_text('# Title\n')
     with pytest.raises(SystemExit, match='has no region between'):
-        _zoo_report.paste(str(page), 'new')
+        report.paste(str(page), 'new')
 
 
 def command(*arguments):

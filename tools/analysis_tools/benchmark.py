@@ -9,11 +9,7 @@ import argparse
 import sys
 from typing import Any
 
-import _benchmark_generation as generation
-import _benchmark_growth as growth
-import _benchmark_latency as latency
-import _benchmark_search as search
-import _benchmark_trace as trace
+from benchmarks import generation, growth, latency, search, trace
 
 PARTS: dict[str, Any] = {
     'search': search,

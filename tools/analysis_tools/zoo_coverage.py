@@ -37,11 +37,11 @@ from rich.progress import (  # noqa: E402
 import mmdhp  # noqa: E402
 
 sys.path.insert(0, osp.dirname(osp.abspath(__file__)))
-from _zoo_check import Settings, examine, warm_up  # noqa: E402
-from _zoo_entry import Entry  # noqa: E402
-from _zoo_libraries import LIBRARIES, entries_of  # noqa: E402
-from _zoo_process import brief, isolated  # noqa: E402
-from _zoo_report import (  # noqa: E402
+from model_zoo.check import Settings, examine, warm_up  # noqa: E402
+from model_zoo.entry import Entry  # noqa: E402
+from model_zoo.libraries import LIBRARIES, entries_of  # noqa: E402
+from model_zoo.process import brief, isolated  # noqa: E402
+from model_zoo.report import (  # noqa: E402
     Record,
     line,
     markdown,

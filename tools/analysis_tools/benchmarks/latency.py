@@ -20,7 +20,13 @@ from typing import Any, Callable, Optional
 
 import numpy as np
 import torch
-from _benchmark_measuring import (
+from torch import Tensor, nn
+
+import mmdhp
+from mmdhp.methods.selection import select
+from mmdhp.text import table
+
+from .measuring import (
     add_names,
     add_options,
     check_names,
@@ -31,12 +37,7 @@ from _benchmark_measuring import (
     spread,
     timed,
 )
-from _benchmark_networks import NETWORKS, Network, build, loss_of, trace
-from torch import Tensor, nn
-
-import mmdhp
-from mmdhp.methods.selection import select
-from mmdhp.text import table
+from .networks import NETWORKS, Network, build, loss_of, trace
 
 _DEFAULT = ('srresnet', 'resnet50', 'resnet56')
 _SHAPES = {'srresnet': (3, 96, 96)}  # else that of the training

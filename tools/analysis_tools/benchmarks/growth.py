@@ -14,16 +14,6 @@ from dataclasses import dataclass
 from typing import Callable
 
 import torch
-from _benchmark_measuring import add_options, exponent, prepare, timed
-from _benchmark_networks import (
-    Network,
-    build,
-    cifar_resnet,
-    loss_of,
-    plain_wrapper,
-    trace,
-)
-from _benchmark_search import searching
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
@@ -31,6 +21,17 @@ import mmdhp
 from mmdhp.costs import MACs
 from mmdhp.methods.selection import select
 from mmdhp.text import amount, table
+
+from .measuring import add_options, exponent, prepare, timed
+from .networks import (
+    Network,
+    build,
+    cifar_resnet,
+    loss_of,
+    plain_wrapper,
+    trace,
+)
+from .search import searching
 
 _DEPTHS = (20, 56, 110, 164, 1001)
 _WIDTHS = (0.5, 1.0, 2.0, 4.0)

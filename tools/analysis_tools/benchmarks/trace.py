@@ -15,7 +15,16 @@ from collections.abc import Sequence
 from typing import Any, Callable
 
 import torch
-from _benchmark_measuring import (
+from model_zoo.entry import Entry, images
+from model_zoo.libraries import LIBRARIES, entries_of
+from model_zoo.process import brief
+from torch import Tensor, nn
+
+import mmdhp
+from mmdhp.graph import call_model
+from mmdhp.text import amount, table
+
+from .measuring import (
     MeasurementError,
     add_options,
     milliseconds,
@@ -25,14 +34,6 @@ from _benchmark_measuring import (
     spread,
     timed,
 )
-from _zoo_entry import Entry, images
-from _zoo_libraries import LIBRARIES, entries_of
-from _zoo_process import brief
-from torch import Tensor, nn
-
-import mmdhp
-from mmdhp.graph import call_model
-from mmdhp.text import amount, table
 
 _MMPRETRAIN: dict[str, dict[str, Any]] = {
     'ResNet 50': dict(type='ResNet', depth=50),

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from typing import Any, Callable, Optional
 
 import torch
-from _zoo_entry import BATCH, Entry, Forward, Shapes, images
 from torch import Tensor
+
+from .entry import BATCH, Entry, Forward, Shapes, images
 
 _SIZES = (64, 75, 224, 256, 384, 320)
 

@@ -9,14 +9,15 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Callable
 
-from _zoo_entry import BATCH, Entry, Forward, Shapes, images
-from _zoo_torchvision import torchvision_entries
 from mmengine.config import Config, ConfigDict
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
 from torch import nn
 
 from mmdhp.graph import call_model
+
+from .entry import BATCH, Entry, Forward, Shapes, images
+from .torchvision_models import torchvision_entries
 
 _SIZES = (64, 224, 256, 384)
 _WEIGHTS = re.compile(r'^init_cfg$|pretrained(_cfg)?$|_ckpt$')

@@ -11,7 +11,12 @@ import argparse
 from typing import Any, Callable
 
 import torch
-from _benchmark_measuring import (
+from torch import Tensor, nn
+
+from mmdhp.programs import HyperNetwork
+from mmdhp.text import amount, table
+
+from .measuring import (
     add_names,
     add_options,
     check_names,
@@ -22,12 +27,8 @@ from _benchmark_measuring import (
     spread,
     timed,
 )
-from _benchmark_networks import NETWORKS, Network, build, trace
-from _benchmark_per_layer import PerLayer
-from torch import Tensor, nn
-
-from mmdhp.programs import HyperNetwork
-from mmdhp.text import amount, table
+from .networks import NETWORKS, Network, build, trace
+from .per_layer import PerLayer
 
 _DEFAULT = ('resnet20', 'resnet56', 'resnet110', 'resnet164', 'srresnet')
 _KINDS = ('flat', 'per layer')

@@ -2,34 +2,25 @@
 
 import copy
 import functools
-import math
-import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any
 
-import numpy as np
 import torch
-from _zoo_entry import Entry, Shapes
-from _zoo_process import brief
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvNd
-from torch.nn.utils.spectral_norm import SpectralNorm
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
 
 import mmdhp
-from mmdhp.graph import call_model
+
+from .counting import count
+from .entry import Entry
+from .process import brief
+from .running import accepted_inputs, finite_leaves, leaves
+from .weights import randomise
 
 TOLERANCE = 1e-4  # relative, of float32 arithmetic
 _LEFT_OUT = ('output', 'single')
-_POWER_ITERATIONS = 10
 _MILDER = (0.8, 0.95, 0.99)  # shares that masks keep, one after another
-# Products of two activations: nobody's weight, so no layer's cost.
-_ATTENTION = ('bmm', 'baddbmm', 'scaled_dot_product')
 
 
 @dataclass(frozen=True)
@@ -216,188 +207,6 @@ def frozen(graph: mmdhp.ChannelGraph) -> dict[str, dict[str, Any]]:
         own['channels'] += group.size
         own['reason'] = max(own['reason'], group.reason, key=len)
     return found
-
-
-# -------------------------------------------------------------------- weights
-@torch.no_grad()
-def randomise(model: nn.Module) -> None:
-    """Give parameters values behind which no channel hides, in place.
-
-    Zeros (residual scales, position tables) and ones (norms) would hide that
-    a wrong channel was cut; weights too small would drown it on its way to
-    the output.
-    """
-    for module in model.modules():
-        if isinstance(module, (_ConvNd, nn.Linear)):
-            fan_in = max(module.weight[0].numel(), 1)
-            module.weight.normal_(0, (2 / fan_in) ** 0.5)
-    for name, parameter in model.named_parameters():
-        if not parameter.is_floating_point() or not parameter.numel():
-            continue
-        low, high = parameter.aminmax()
-        if parameter.dim() == 1 and name.endswith('weight'):
-            parameter.uniform_(0.5, 1.5)
-        elif not 1e-3 < max(abs(low), abs(high)) < 1e3:  # or uninitialised
-            parameter.normal_(0, 0.3)
-        elif low == high:
-            parameter.mul_(torch.empty_like(parameter).uniform_(0.5, 1.5))
-    settle_spectral_norms(model)
-
-
-def settle_spectral_norms(model: nn.Module) -> None:
-    """Let them know their weights, in place; unsettled, they amplify."""
-    for module in model.modules():
-        for hook in module._forward_pre_hooks.values():
-            if isinstance(hook, SpectralNorm):
-                for _ in range(_POWER_ITERATIONS):
-                    hook.compute_weight(module, do_power_iteration=True)
-
-
-@torch.no_grad()
-def calibrate(entry: Entry, model: nn.Module, inputs: Any) -> None:
-    """Set batch norms to the statistics of these inputs, in place."""
-    norms = [
-        m
-        for m in model.modules()
-        if isinstance(m, _BatchNorm) and m.running_var is not None
-    ]
-    saved = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.train()
-        norm.momentum = 1.0
-    try:
-        call_model(model, inputs, entry.forward)
-    except ValueError:  # one value per channel has no variance
-        pass
-    finally:
-        for norm, momentum in zip(norms, saved):
-            norm.eval()
-            norm.momentum = momentum
-            norm.running_var += 0.1 * norm.running_var.mean() + 1e-3
-
-
-# ------------------------------------------------------------------------ run
-def accepted_inputs(entry: Entry, model: nn.Module) -> tuple[Tensor, ...]:
-    """Random inputs of the first shapes that the network runs on.
-
-    Its batch norms are calibrated to them, in place.
-
-    Raises:
-        ValueError: If there are none; with the reasons.
-    """
-    problems: dict[str, None] = {}
-    for shapes in entry.inputs:
-        inputs = make_inputs(shapes)
-        problem = refusal(entry, model, inputs)
-        if problem is None:
-            return inputs
-        problems[problem] = None
-    raise ValueError(
-        f'runs on none of {len(entry.inputs)} inputs: {"; ".join(problems)}'
-    )
-
-
-def make_inputs(shapes: Shapes) -> tuple[Tensor, ...]:
-    """Images of any shape; a single axis counts time steps."""
-    return tuple(
-        torch.randn(shape) if len(shape) > 1 else torch.arange(*shape)
-        for shape in shapes
-    )
-
-
-def refusal(entry: Entry, model: nn.Module, inputs: Any) -> Optional[str]:
-    """Why a network does not run on some inputs; None if it does."""
-    try:
-        calibrate(entry, model, inputs)
-        found = leaves(entry, model, inputs)
-    except Exception as error:  # anything that a foreign forward may raise
-        return brief(error)
-    if not found:
-        return 'it returns no tensor'
-    finite = sum(int(leaf.isfinite().sum()) for leaf in found)
-    if finite <= 0.5 * sum(leaf.numel() for leaf in found):
-        return 'most of its outputs are not finite'
-    return None
-
-
-@torch.no_grad()
-def leaves(entry: Entry, model: nn.Module, inputs: Any) -> list[Tensor]:
-    """All tensors that the network returns; the same noise at each call."""
-    random.seed(0)
-    np.random.seed(0)
-    torch.manual_seed(0)
-    found = tree_leaves(call_model(model, inputs, entry.forward))
-    return [leaf for leaf in found if isinstance(leaf, Tensor)]
-
-
-def finite_leaves(
-    entry: Entry, before: list[Tensor], model: nn.Module, inputs: Any
-) -> list[Tensor]:
-    """The outputs, with zeros where those before pruning are not finite.
-
-    Detectors give infinite values to places outside an image.
-    """
-    return [
-        leaf.where(known.isfinite(), torch.zeros_like(leaf))
-        if leaf.shape == known.shape
-        else leaf
-        for leaf, known in zip(leaves(entry, model, inputs), before)
-    ]
-
-
-class _SharedFactor(TorchDispatchMode):
-    """Counts batched products in which all samples share one factor.
-
-    So PyTorch runs a linear layer on inputs that are not contiguous.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.flops = 0
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple = (), kwargs: Any = None
-    ) -> Any:
-        out = func(*args, **(kwargs or {}))
-        if func is torch.ops.aten.bmm.default:
-            shared = any(t.stride(0) == 0 for t in args if len(t) > 1)
-            self.flops += 2 * out.numel() * args[0].shape[2] * shared
-        return out
-
-
-def _deform_flops(
-    x: Sequence[int], weight: Sequence[int], *_: Any, out_shape: Any, **__: Any
-) -> int:
-    return 2 * math.prod(out_shape) * math.prod(weight[1:])
-
-
-def _counter() -> FlopCounterMode:
-    """PyTorch's counter, which does not know torchvision's operators."""
-    known = {}
-    if hasattr(torch.ops.torchvision, 'deform_conv2d'):
-        known[torch.ops.torchvision.deform_conv2d] = _deform_flops
-    return FlopCounterMode(display=False, custom_mapping=known)
-
-
-def count(
-    entry: Entry, model: nn.Module, inputs: Any
-) -> tuple[float, list[Tensor]]:
-    """MACs of one sample in layers with weights, by PyTorch's counter."""
-    model.requires_grad_(False)  # the counter hooks into gradients
-    fused = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # it is not counted
-    try:
-        with _counter() as counter, _SharedFactor() as shared:
-            outputs = leaves(entry, model, inputs)
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fused)
-    flops = shared.flops + sum(
-        number
-        for operator, number in counter.get_flop_counts()['Global'].items()
-        if not any(word in str(operator) for word in _ATTENTION)
-    )
-    macs = flops / 2 / len(inputs[0])
-    return (int(macs) if macs == int(macs) else macs), outputs
 
 
 def effect(before: list[Tensor], after: list[Tensor]) -> float:

@@ -8,7 +8,14 @@ import argparse
 from typing import Any, Callable
 
 import torch
-from _benchmark_measuring import (
+from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
+
+from mmdhp.engine import PruningOptimWrapperConstructor
+from mmdhp.surgery import widen
+from mmdhp.text import table
+
+from .measuring import (
     add_names,
     add_options,
     check_names,
@@ -18,7 +25,7 @@ from _benchmark_measuring import (
     spread,
     timed,
 )
-from _benchmark_networks import (
+from .networks import (
     NETWORKS,
     Network,
     build,
@@ -26,12 +33,6 @@ from _benchmark_networks import (
     trace,
     training_step,
 )
-from torch import Tensor, nn
-from torch.profiler import ProfilerActivity, profile
-
-from mmdhp.engine import PruningOptimWrapperConstructor
-from mmdhp.surgery import widen
-from mmdhp.text import table
 
 METHODS: dict[str, dict[str, Any]] = {
     'dhp': dict(type='mmdhp.DHP', target=dict(macs=0.4), regularization=1e-4),

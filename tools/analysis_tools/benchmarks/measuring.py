@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import torch
-from _zoo_process import isolated
+from model_zoo.process import isolated
 
 import mmdhp
 from mmdhp.costs.timing import interleaved

@@ -1,0 +1,1 @@
+"""Parts of benchmark.py: each measures one thing against another."""

@@ -1,0 +1,1 @@
+"""Architectures of several libraries, and what is found out about each."""

@@ -262,10 +262,6 @@ class Budgeted:
         """The target's first quantity for a mask, in its own unit."""
         return self.goal.first.value(keep)
 
-    def full_cost(self) -> float:
-        """The first quantity of the baseline: 100 % of the target."""
-        return self.goal.first.full
-
     def measure(self, keep: Tensor) -> dict[str, float]:
         """Latency of the baseline and of the network of a mask, measured.
 

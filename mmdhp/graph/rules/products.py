@@ -160,11 +160,6 @@ class _Factors:
     b_axis: int = -2
     bias: Any = None
 
-    @property
-    def b_free(self) -> int:
-        """The axis of b that stays."""
-        return -3 - self.b_axis
-
 
 def _product(trace: Tracer, call: Call, factors: _Factors) -> None:
     a, b, out = factors.a, factors.b, call.outputs[0]

@@ -15,7 +15,6 @@ from .process import brief
 from .weights import calibrate
 
 
-# ------------------------------------------------------------------------ run
 def accepted_inputs(entry: Entry, model: nn.Module) -> tuple[Tensor, ...]:
     """Random inputs of the first shapes that the network runs on.
 

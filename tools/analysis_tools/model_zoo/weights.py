@@ -15,7 +15,6 @@ from .entry import Entry
 _POWER_ITERATIONS = 10
 
 
-# -------------------------------------------------------------------- weights
 @torch.no_grad()
 def randomise(model: nn.Module) -> None:
     """Give parameters values behind which no channel hides, in place.

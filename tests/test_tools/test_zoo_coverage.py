@@ -195,7 +195,8 @@ def incomplete_trace(model, *args, **kwargs):
     ],
 )
 def test_a_wrong_trace_is_told(examined, monkeypatch, trace, problem):
-    fake = argparse.Namespace(**{**vars(mmdhp), 'trace': trace})
+    public = {name: getattr(mmdhp, name) for name in mmdhp.__all__}
+    fake = argparse.Namespace(**{**public, 'trace': trace})
     monkeypatch.setattr(check, 'mmdhp', fake)
     found, record = examined(entry(Plain))
     (row,) = found['rows']

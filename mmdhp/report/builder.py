@@ -7,8 +7,8 @@ from html import escape
 
 from matplotlib.figure import Figure
 
-from .page import Section
-from .style import NARROW, WIDE, figure_style, save_png, svg_of
+from .drawing.page import Section
+from .drawing.style import NARROW, WIDE, figure_style, save_png, svg_of
 from .work_dir import WorkDir
 
 

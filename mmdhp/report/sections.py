@@ -1,17 +1,17 @@
 """The parts of a report that are figures."""
 
 from .builder import Builder
-from .figures import (
+from .drawing.figures import (
     Layer,
     draw_channels,
     draw_course,
     draw_decision,
     draw_histograms,
 )
-from .page import note, table
+from .drawing.page import note, table
+from .drawing.tradeoff import Point, draw_tradeoff
 from .published import label_of, quality
 from .tables import costs_of
-from .tradeoff import Point, draw_tradeoff
 from .work_dir import WorkDir
 
 

@@ -7,8 +7,8 @@ from mmdhp.graph.reasons import REASONS
 from mmdhp.text import amount
 
 from .builder import Builder
+from .drawing.page import details, note, table
 from .measuring import Measured
-from .page import details, note, table
 from .work_dir import STATES, WorkDir
 
 

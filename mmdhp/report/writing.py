@@ -12,8 +12,8 @@ from torch import nn
 from mmdhp.text import amount
 
 from .builder import Builder
+from .drawing.page import Section, document, image, missing, note, tiles
 from .measuring import Measured, measure, original_model
-from .page import Section, document, image, missing, note, tiles
 from .published import label_of, published_for, published_rows, quality
 from .restoration import (
     detail_of,

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .logs import Course
+from ..logs import Course
 from .style import LIGHT, NARROW, POINTS
 
 _COLUMNS, _ROWS = 160, 60  # cells of the map of histograms

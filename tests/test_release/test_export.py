@@ -373,3 +373,15 @@ def test_an_older_export_is_replaced(tmp_path):
     assert not (tmp_path / 'pruned/old').exists()
     assert json.loads((tmp_path / 'pruned/channels.json').read_text())
     assert not list(tmp_path.glob('.pruned_*'))
+
+
+def test_what_prunes_is_known_before_anything_used_it():
+    """The registries are empty until somebody asks for a name."""
+    script = (
+        'from mmdhp.release.loader_package import own_types\n'
+        "kinds = ['DnCNN', 'PruningHook', 'DHP', 'PruningOptimWrapper']\n"
+        "print(*own_types([dict(type=f'mmdhp.{k}') for k in kinds]))\n"
+    )
+    command = [sys.executable, '-c', script]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ['mmdhp.DnCNN']

@@ -165,6 +165,7 @@ def peak_memory(
 
     def work() -> Iterator[dict[str, Any]]:
         torch.set_num_threads(1)  # of a fork, no others can be had
+        _give_back_freed()  # before the mark rises, which may be for good
         yield {'peak': _peak_of_process(prepare()), 'status': 'ok'}
 
     found = isolated(work, _TIMEOUT, _all_memory())
@@ -191,13 +192,18 @@ def _peak_of_process(call: Callable[[], Any]) -> float:
 
     Where the mark cannot be set back, this is a lower bound.
     """
-    with contextlib.suppress(OSError, AttributeError):  # another libc
-        ctypes.CDLL(None).malloc_trim(0)
+    _give_back_freed()
     with contextlib.suppress(OSError):  # not Linux, or not allowed
         (_PROCESS / 'clear_refs').write_text('5')
     before = _high_water()
     call()
     return _high_water() - before
+
+
+def _give_back_freed() -> None:
+    """Let the allocator return what it keeps of freed memory."""
+    with contextlib.suppress(OSError, AttributeError):  # another libc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _high_water() -> float:

@@ -9,11 +9,15 @@ from mmengine.structures import InstanceData
 from tracking_toy import build_small, with_values
 
 from mmdhp.datasets.tracking import TrackDataSample
+from mmdhp.models.online_tracking.box_refinement import BoxRefinement
 from mmdhp.models.online_tracking.localization import (
     HARD_NEGATIVE,
     NORMAL,
     NOT_FOUND,
 )
+from mmdhp.models.online_tracking.scale_search import ScaleSearch
+
+NO_REFINEMENT = BoxRefinement(num_init_random_boxes=0, box_refine_iter=0)
 
 # --------------------------------------------------------------------- a video
 
@@ -38,7 +42,7 @@ def force_scores(model, peak, value=0.9):
 
     forced = copy.deepcopy(model)
     forced.cls_head.score = score
-    forced.tracker.refine = lambda predict, box, generator: None
+    forced.tracker.refine = NO_REFINEMENT
     return forced
 
 
@@ -53,6 +57,80 @@ def test_a_central_peak_leaves_the_target_exactly_where_it_is(model):
     for box, score in found:
         assert box == pytest.approx([40, 30, 24, 20], abs=1e-9)
         assert score == pytest.approx(0.9)
+
+
+class Loud(torch.nn.Module):
+    """Features of a given root mean square for every crop of several."""
+
+    def __init__(self, *levels):
+        super().__init__()
+        self.levels = levels
+
+    def forward(self, level):
+        features = torch.ones(len(level), 20, *level.shape[2:])
+        if len(level) == len(self.levels):
+            features *= torch.tensor(self.levels)[:, None, None, None]
+        return features
+
+
+def force_scales(model, peaks):
+    """Let the score maps of crops of several sizes have central peaks."""
+
+    def score(features, filters):
+        assert len(features) == len(peaks)
+        found = torch.zeros(len(peaks), 1, 7, 7)
+        found[:, 0, 3, 3] = torch.tensor(peaks)
+        return found
+
+    forced = force_scores(model, (3, 3))
+    forced.cls_head.score = score
+    forced.cls_head.feat_conv = Loud(1.0, 1.0, 1.0)
+    forced.tracker.scales = ScaleSearch((0.8, 1.0, 1.25), penalty=0.9)
+    return forced
+
+
+@pytest.mark.parametrize(
+    ('peaks', 'factor'),
+    [
+        ((0.5, 0.8, 0.95), 1.25),
+        ((0.95, 0.8, 0.5), 0.8),
+        ((0.5, 0.8, 0.85), 1.0),  # worth less than the penalty
+        ((0.1, 0.1, 0.2), 1.0),  # not found
+    ],
+)
+def test_the_best_of_several_sizes_is_taken(model, peaks, factor):
+    _, ((box, score),) = run(force_scales(model, peaks), [frame(), frame()])
+    width, height = 24 * factor, 20 * factor
+    assert box == pytest.approx(
+        [52 - width / 2, 40 - height / 2, width, height], abs=1e-4
+    )
+    assert score == pytest.approx(0.8 if factor == 1 else 0.95) or (
+        score == pytest.approx(0.2)
+    )
+
+
+def test_crops_are_compared_with_one_norm(model):
+    # The middle crop scores highest only as its features are divided by less.
+    forced = force_scales(model, (0.5, 0.8, 0.7))
+    forced.cls_head.feat_conv = Loud(1.0, 1.0, 2.0)
+    _, ((box, score),) = run(forced, [frame(), frame()])
+    assert box[2:] == pytest.approx([30, 25])
+    assert score == pytest.approx(0.7)
+
+
+def test_a_growing_target_is_stored_at_its_size(model):
+    forced = force_scales(model, (0.5, 0.8, 0.95))
+    state, _ = run(forced, [frame(), frame()])
+    # In the crop, which is as much larger, it has the size it always has.
+    torch.testing.assert_close(
+        state.memory.stored()[1][-1, 2:], state.memory.boxes[0, 2:]
+    )
+
+
+def test_without_refinement_the_box_head_does_not_run(model):
+    forced = force_scores(model, (3, 3))
+    forced.bbox_head.test_features = None  # would fail if it were called
+    run(forced, [frame(), frame()])
 
 
 def test_a_peak_moves_the_target_by_cells(model):

@@ -14,6 +14,7 @@ from mmdhp.models.online_tracking.localization import (
     Localizer,
 )
 from mmdhp.models.online_tracking.sample_memory import SampleMemory
+from mmdhp.models.online_tracking.scale_search import ScaleSearch
 
 
 # ------------------------------------------------------------------------ crop
@@ -128,6 +129,69 @@ def scores(*peaks):
 def test_what_a_score_map_says(peaks, flag, shift):
     found = Localizer()(scores(*peaks), (3.6, 3.6))
     assert (found.flag, found.shift) == (flag, shift)
+
+
+def test_a_parabola_finds_its_peak_between_cells():
+    rows, columns = torch.meshgrid(
+        torch.arange(19.0), torch.arange(17.0), indexing='ij'
+    )
+    found = 0.9 - 0.002 * (rows - 10.3) ** 2 - 0.003 * (columns - 5.6) ** 2
+    x, y = Localizer(subcell=True)(found, (19, 19)).shift
+    assert (x, y) == pytest.approx((5.6 - 8, 10.3 - 9), abs=1e-3)
+    assert Localizer()(found, (19, 19)).shift == (6 - 8, 10 - 9)
+
+
+@pytest.mark.parametrize('place', [(0, 0), (18, 18), (0, 9), (9, 18)], ids=str)
+def test_peaks_at_the_border_are_those_of_cells(place):
+    found = scores((*place, 0.8))
+    shift = Localizer(subcell=True)(found, (3.6, 3.6)).shift
+    assert shift == (place[1] - 9, place[0] - 9)
+
+
+def test_flat_and_broken_peaks_stay_in_their_cells():
+    flat = torch.full((5, 5), 0.8)
+    broken = scores((9, 9, float('nan')))
+    for found in (flat, broken):
+        exact = Localizer(subcell=True)(found, (3, 3))
+        assert exact.shift == Localizer()(found, (3, 3)).shift
+
+
+def test_a_second_peak_moves_by_half_a_cell_at_most():
+    # The slope of the first peak, cut off where its window ends.
+    found = scores((0, 0, 0.8), (9, 9, 0.7), (9, 10, 0.71), (9, 11, 0.79))
+    found[9, 11] = 0.79
+    x, _ = Localizer(subcell=True)(found, (3.6, 3.6)).shift
+    assert abs(x - 2) <= 0.5
+
+
+# ---------------------------------------------------------------------- scales
+def test_sizes_stay_between_4_pixels_and_the_frame():
+    scales = ScaleSearch((0.5, 1.0, 2.0))
+    assert scales.resized((20, 9), 0, (90, 120)) == [10, 4.5]
+    assert scales.resized((20, 7), 0, (90, 120)) == [20, 7]
+    assert scales.resized((50, 30), 2, (90, 120)) == [100, 60]
+    assert scales.resized((70, 30), 2, (90, 120)) == [70, 30]
+    assert scales.resized((2, 1), 2, (90, 120)) == [4, 2]  # it may grow
+
+
+def test_crops_of_all_sizes_have_one_center():
+    crops = ScaleSearch((0.5, 1.0)).crops(Crop((30.0, 20.0), 2.0, 96))
+    assert crops == [Crop((30.0, 20.0), 1.0, 96), Crop((30.0, 20.0), 2.0, 96)]
+
+
+@pytest.mark.parametrize(
+    ('factors', 'penalty', 'message'),
+    [
+        ((0.9, 1.1), 1.0, r'factors is \[0.9, 1.1\]; .* 1.0 among'),
+        ((1.0, -0.5), 1.0, r'factors is \[1.0, -0.5\]'),
+        ((1.0, float('nan')), 1.0, r'factors is \[1.0, nan\]'),
+        ((1.0,), 0.0, r'penalty is 0.0'),
+        ((1.0,), 1.5, r'penalty is 1.5'),
+    ],
+)
+def test_sizes_that_make_no_sense_are_refused(factors, penalty, message):
+    with pytest.raises(ValueError, match=message):
+        ScaleSearch(factors, penalty)
 
 
 # ---------------------------------------------------------------------- memory

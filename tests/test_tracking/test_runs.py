@@ -278,6 +278,17 @@ def test_toy_sequences_cut_out_of_photographs(tmp_path):
     assert red - blue > 100
 
 
+def test_changing_toy_sequences_from_the_command_line(tmp_path):
+    boxes = []
+    for options in ((), ('--changing',)):
+        done = make_toy_sot('--out', tmp_path, *options)
+        assert done.returncode == 0, done.stderr
+        file = tmp_path / 'toytest' / 'toytest-1' / 'groundtruth.txt'
+        boxes.append(np.loadtxt(file, delimiter=','))
+    assert np.ptp(boxes[0][:, 2:] / boxes[0][0, 2:]) < 0.05
+    assert np.ptp(boxes[1][:, 2:] / boxes[1][0, 2:]) > 0.05
+
+
 # -------------------------------------------------------------- HSN, template
 def test_a_trained_tracker_is_pruned_by_gates(videos, tmp_path):
     trained = tmp_path / 'trained'

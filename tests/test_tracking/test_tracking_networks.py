@@ -327,13 +327,39 @@ def test_a_pruned_backbone_needs_the_prefix(tmp_path):
         MODELS.build(cfg)
 
 
+def test_a_tracker_may_look_more_finely():
+    stride = dict(feat_stride=8), dict(feature_stride=8)
+    model = build_small(
+        backbone=dict(small_backbone(), strides=(1, 2, 1)),
+        cls_head=dict(
+            type='mmdhp.DiMPClsHead',
+            out_dim=20,
+            filter_optimizer=stride[0],
+            filter_initializer=stride[1],
+        ),
+        bbox_head=dict(SMALL['bbox_head'], feat_strides=(8, 8)),
+    )
+    first, last, overlap = model(torch.randn(2, 3, 96, 80))
+    assert first.shape == last.shape == (1, 2, 13, 11)
+    assert overlap.shape == (2, 1)
+
+
 @pytest.mark.parametrize(
     ('change', 'error', 'message'),
     [
         (
             dict(backbone=dict(small_backbone(), out_indices=(0, 1))),
             ValueError,
-            r'strides 8 and 16; .* maps of shapes \[\(12, 16, 16\)',
+            r'strides 8 and 16 .* maps of shapes \[\(12, 16, 16\)',
+        ),
+        (
+            dict(
+                backbone=dict(small_backbone(), strides=(1, 2, 1)),
+                bbox_head=dict(type='mmdhp.IoUNetHead', feat_strides=(8, 8)),
+            ),
+            ValueError,
+            r'feat_stride=16, filter_initializer.feature_stride=16, but .* '
+            r'has stride 8 \(feat_strides\[1\]',
         ),
         (
             dict(bbox_head=dict(type='mmdhp.IoUNetHead', in_dim=(3,))),

@@ -37,6 +37,12 @@ def parse_args() -> argparse.Namespace:
         help='cut objects and backgrounds out of these photographs; without, '
         'random colours are drawn',
     )
+    parser.add_argument(
+        '--changing',
+        action='store_true',
+        help='objects turn, stretch and fade, and have soft edges; half of '
+        'the videos show a piece of the background, seen by a moving camera',
+    )
     parser.add_argument('--seed', type=int, default=0, help='of all videos')
     args = parser.parse_args()
     for key in ('train', 'test', 'train_frames', 'test_frames'):
@@ -70,6 +76,7 @@ def main() -> None:
         test_frames=args.test_frames,
         distractors=args.distractors,
         texture=texture,
+        changing=args.changing,
         seed=args.seed,
     )
     print(f'{args.train} training and {args.test} test videos: {args.out}')

@@ -4,10 +4,13 @@ import os
 import os.path as osp
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Callable
+from typing import Callable, Optional
 
 import cv2
 import numpy as np
+
+from .toy_appearance import Appearance, random_appearance
+from .toy_camera import draw_panned_sequence
 
 SIZE = (320, 240)  # width and height in pixels
 MARGIN = 90  # background that a camera may pan over, in pixels
@@ -29,6 +32,8 @@ class MovingObject:
         center (ndarray): ``x, y`` in pixels.
         velocity (ndarray): Pixels per frame.
         scale (float): Relative size.
+        appearance (Appearance, optional): How else it changes. Defaults to
+            not at all.
     """
 
     texture: np.ndarray
@@ -36,6 +41,7 @@ class MovingObject:
     center: np.ndarray
     velocity: np.ndarray
     scale: float = 1.0
+    appearance: Optional[Appearance] = None
 
     def move(self, rng: np.random.Generator) -> None:
         """Go one frame further: a damped random walk between the borders."""
@@ -50,24 +56,48 @@ class MovingObject:
         self.center = np.clip(self.center, low, high)
         change = np.exp(np.clip(rng.normal(0, 0.01), -0.02, 0.02))
         self.scale = float(np.clip(self.scale * change, 0.8, 1.3))
+        if self.appearance is not None:
+            self.appearance.move(rng)
 
     def draw(self, image: np.ndarray) -> tuple[float, float, float, float]:
         """Paint into an image, in place; return ``x, y, w, h``."""
+        texture, mask, (left, top, width, height) = self._pixels()
+        x, y = (
+            int(round(c - n / 2))
+            for c, n in zip(self.center, (mask.shape[1], mask.shape[0]))
+        )
+        _paste(image, texture, mask, (x, y))
+        return float(x + left), float(y + top), float(width), float(height)
+
+    def _pixels(
+        self,
+    ) -> tuple[np.ndarray, np.ndarray, tuple[int, int, int, int]]:
+        """Pixels, opacity ``(h, w, 1)`` and the box of what is opaque."""
         height, width = (
             max(round(n * self.scale), 2) for n in self.texture.shape[:2]
         )
         texture = cv2.resize(self.texture, (width, height))
-        mask = cv2.resize(self.mask, (width, height))[..., None]
-        x, y = (
-            int(round(c - n / 2)) for c, n in zip(self.center, (width, height))
-        )
-        left, top = max(x, 0), max(y, 0)
-        right = min(x + width, image.shape[1])
-        bottom = min(y + height, image.shape[0])
-        inner = (slice(top - y, bottom - y), slice(left - x, right - x))
-        place = image[top:bottom, left:right]
-        place += mask[inner] * (texture[inner] - place)
-        return float(x), float(y), float(width), float(height)
+        mask = cv2.resize(self.mask, (width, height))
+        if self.appearance is not None:
+            return self.appearance.render(texture, mask)
+        return texture, mask[..., None], (0, 0, width, height)
+
+
+def _paste(
+    image: np.ndarray,
+    texture: np.ndarray,
+    mask: np.ndarray,
+    corner: tuple[int, int],
+) -> None:
+    """Blend a patch into an image, in place; parts outside are lost."""
+    x, y = corner
+    height, width = mask.shape[:2]
+    left, top = max(x, 0), max(y, 0)
+    right = min(x + width, image.shape[1])
+    bottom = min(y + height, image.shape[0])
+    inner = (slice(top - y, bottom - y), slice(left - x, right - x))
+    place = image[top:bottom, left:right]
+    place += mask[inner] * (texture[inner] - place)
 
 
 def random_colors(
@@ -140,7 +170,9 @@ class PhotoCrops:
 
 
 def random_object(
-    rng: np.random.Generator, texture: Texture = random_colors
+    rng: np.random.Generator,
+    texture: Texture = random_colors,
+    changing: bool = False,
 ) -> MovingObject:
     """A rectangle or an ellipse with a texture of its own."""
     width, height = (int(n) for n in rng.integers(*OBJECT_SIDES, 2))
@@ -152,7 +184,10 @@ def random_object(
         mask = (radius <= 1).astype(np.float32)
     center = rng.uniform([60, 60], [SIZE[0] - 60, SIZE[1] - 60])
     pixels = texture(rng, (width, height), 'object')
-    return MovingObject(pixels, mask, center, rng.normal(0, 2, 2))
+    thing = MovingObject(pixels, mask, center, rng.normal(0, 2, 2))
+    if changing:
+        thing.appearance = random_appearance(rng)
+    return thing
 
 
 def draw_sequence(
@@ -160,6 +195,7 @@ def draw_sequence(
     frames: int,
     distractors: int = 0,
     texture: Texture = random_colors,
+    changing: bool = False,
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """Draw a video.
 
@@ -169,14 +205,21 @@ def draw_sequence(
         distractors (int): Other objects, behind the target. Defaults to 0.
         texture (Callable): Draws objects and backgrounds. Defaults to random
             colours.
+        changing (bool): Whether objects turn, stretch and fade, with soft
+            edges; half of the videos show a piece of the background instead.
+            Defaults to False.
 
     Returns:
         tuple: Images ``(240, 320, 3)``, and boxes ``x, y, w, h`` in pixels,
         shape ``(T, 4)``.
     """
+    if changing and rng.random() < 0.5:
+        return draw_panned_sequence(rng, frames, SIZE, OBJECT_SIDES, texture)
     wide = (SIZE[0] + 2 * MARGIN, SIZE[1] + 2 * MARGIN)
     background = texture(rng, wide, 'background') * 0.6 + 40
-    objects = [random_object(rng, texture) for _ in range(distractors + 1)]
+    objects = [
+        random_object(rng, texture, changing) for _ in range(distractors + 1)
+    ]
     pan = MovingObject(
         background, background, np.zeros(2), rng.normal(0, 1, 2)
     )
@@ -223,6 +266,7 @@ def make_toy_set(
     test_frames: int = 40,
     distractors: int = 0,
     texture: Texture = random_colors,
+    changing: bool = False,
     seed: int = 0,
 ) -> None:
     """Write generated sequences and the lists of both splits.
@@ -236,6 +280,7 @@ def make_toy_set(
         distractors (int): Other objects in every video. Defaults to 0.
         texture (Callable): Draws objects and backgrounds, such as
             :class:`PhotoCrops`. Defaults to random colours.
+        changing (bool): As in :func:`draw_sequence`. Defaults to False.
         seed (int): Equal seeds draw equal videos. Defaults to 0.
     """
     splits = (
@@ -246,7 +291,9 @@ def make_toy_set(
         names = [f'{kind}-{i}' for i in range(1, count + 1)]
         for number, name in enumerate(names):
             rng = np.random.default_rng([seed, part, number])
-            images, boxes = draw_sequence(rng, frames, distractors, texture)
+            images, boxes = draw_sequence(
+                rng, frames, distractors, texture, changing
+            )
             write_sequence(osp.join(root, kind, name), images, boxes)
         path = osp.join(root, file_name)
         with open(path, 'w', encoding='utf-8') as file:

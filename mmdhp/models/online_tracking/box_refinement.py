@@ -39,6 +39,11 @@ class BoxRefinement:
     box_refine_step_decay: float = 1.0
     max_aspect_ratio: float = 6.0
 
+    @property
+    def enabled(self) -> bool:
+        """Whether a box can change: there are other boxes, or steps."""
+        return self.num_init_random_boxes > 0 or self.box_refine_iter > 0
+
     def __call__(
         self,
         predict_iou: Callable[[Tensor], Tensor],

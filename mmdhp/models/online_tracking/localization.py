@@ -45,6 +45,10 @@ class Localizer:
             targets are hidden when the second one is sought. Defaults to 2.2.
         displacement_scale (float): Peaks within this fraction of half the map
             are near. Defaults to 0.8.
+        subcell (bool): Whether the peak is that of a parabola through its
+            cell and both neighbours, along either axis; not in the paper,
+            for score maps in which the target covers few cells. Defaults to
+            False.
     """
 
     no_target_min_score: float = 0.25
@@ -52,6 +56,7 @@ class Localizer:
     hard_neg_thres: float = 0.5
     target_neighborhood_scale: float = 2.2
     displacement_scale: float = 0.8
+    subcell: bool = False
 
     def __call__(self, scores: Tensor, cells: Sequence[float]) -> Location:
         """Locate the target.
@@ -61,7 +66,7 @@ class Localizer:
             cells (Sequence[float]): Width and height of the target in cells.
         """
         first, peak = _maximum(scores)
-        shift = _shift(peak, scores)
+        shift = self._shift(peak, scores)
         if not first >= self.no_target_min_score:  # NaN is no target, either
             return Location(NOT_FOUND, shift, first)
         rest = scores.clone()
@@ -71,7 +76,7 @@ class Localizer:
         ]
         rest[window[0], window[1]] = 0
         second, other_peak = _maximum(rest)
-        other = _shift(other_peak, scores)
+        other = self._shift(other_peak, scores)
         if second > self.distractor_thres * first:
             reach = self.displacement_scale * max(scores.shape) / 2
             near, other_near = (
@@ -88,6 +93,17 @@ class Localizer:
             return Location(HARD_NEGATIVE, shift, first)
         return Location(NORMAL, shift, first)
 
+    def _shift(
+        self, peak: tuple[int, int], scores: Tensor
+    ) -> tuple[float, float]:
+        """``x, y`` of a peak in cells, from the centre of the map."""
+        row, column = (float(n) for n in peak)
+        if self.subcell:
+            row += _summit(scores[:, peak[1]], peak[0])
+            column += _summit(scores[peak[0]], peak[1])
+        height, width = scores.shape
+        return column - (width - 1) / 2, row - (height - 1) / 2
+
 
 def _maximum(scores: Tensor) -> tuple[float, tuple[int, int]]:
     """Highest score, and its row and column."""
@@ -96,10 +112,21 @@ def _maximum(scores: Tensor) -> tuple[float, tuple[int, int]]:
     return float(value), (row, column)
 
 
-def _shift(peak: tuple[int, int], scores: Tensor) -> tuple[float, float]:
-    row, column = peak
-    height, width = scores.shape
-    return column - (width - 1) / 2, row - (height - 1) / 2
+def _summit(line: Tensor, index: int) -> float:
+    """Where a parabola through a maximum and its neighbours peaks.
+
+    Returns:
+        float: In cells from the maximum, within half a cell; 0 at the ends of
+        the line and where it is flat.
+    """
+    if not 0 < index < len(line) - 1:
+        return 0.0
+    before, top, behind = line[index - 1 : index + 2].tolist()
+    curvature = 2 * top - before - behind
+    if not curvature > 0:
+        return 0.0
+    offset = (behind - before) / (2 * curvature)
+    return min(max(offset, -0.5), 0.5)  # it may be no maximum of the map
 
 
 def _window(position: int, cells: float) -> slice:

@@ -27,6 +27,7 @@ from .localization import (
     Location,
 )
 from .sample_memory import SampleMemory
+from .scale_search import ScaleSearch, View
 from .track_state import UNREADABLE, TrackState, UpdateSchedule, check_box
 
 
@@ -41,6 +42,7 @@ class OnlineDiMP:
         bbox_inside_ratio (float): Fraction of the box that stays inside of
             the frame. Defaults to 0.2.
         locate_cfg (dict, optional): Arguments of :class:`Localizer`.
+        scale_cfg (dict, optional): Arguments of :class:`ScaleSearch`.
         update_cfg (dict, optional): Arguments of :class:`UpdateSchedule`.
         bbox_cfg (dict, optional): Arguments of :class:`BoxRefinement`.
         init_aug_cfg (dict, optional): Arguments of
@@ -56,6 +58,7 @@ class OnlineDiMP:
         bbox_inside_ratio: float = 0.2,
         *,
         locate_cfg: Optional[dict] = None,
+        scale_cfg: Optional[dict] = None,
         update_cfg: Optional[dict] = None,
         bbox_cfg: Optional[dict] = None,
         init_aug_cfg: Optional[dict] = None,
@@ -65,6 +68,7 @@ class OnlineDiMP:
         self.search_scale_factor = search_scale_factor
         self.inside = bbox_inside_ratio
         self.localize = Localizer(**(locate_cfg or {}))
+        self.scales = ScaleSearch(**(scale_cfg or {}))
         self.schedule = UpdateSchedule(**(update_cfg or {}))
         self.refine = BoxRefinement(**(bbox_cfg or {}))
         self.augmentation = InitAugmentation(**(init_aug_cfg or {}))
@@ -139,17 +143,15 @@ class OnlineDiMP:
             check_box(state.box, frame.shape[1:], state.name)
             self._learn(model, state, frame)
             return list(state.box), 0.0
-        crop = self.crop(state)
-        levels = model.backbone(cut(frame, crop))
-        features = model.cls_head.extract(levels[1])
-        location = self._locate(model, state, crop, features)
-        state.flag = location.flag
-        if location.flag == NOT_FOUND:
-            return list(state.box), location.score
-        self._move(state, crop, location, frame.shape[1:])
-        self._refine(model, state, crop, levels)
-        self._update(model, state, crop, features)
-        return list(state.box), location.score
+        view = self._look(model, state, frame)
+        score = view.location.score
+        state.flag = view.location.flag
+        if state.flag == NOT_FOUND:
+            return list(state.box), score
+        self._move(state, view, frame.shape[1:])
+        self._refine(model, state, view)
+        self._update(model, state, view)
+        return list(state.box), score
 
     def instances(self, box: Sequence[float], score: float) -> InstanceData:
         """A result as ``bboxes``, corners ``(1, 4)``, and ``scores``."""
@@ -202,63 +204,77 @@ class OnlineDiMP:
             num_iters=count,
         )[-1]
 
-    def _locate(
-        self, model: Any, state: TrackState, crop: Crop, features: Tensor
-    ) -> Location:
-        scores = model.cls_head.score(features[:, None], state.filters)
-        stride = model.cls_head.feat_stride * crop.scale
-        cells = (state.box[2] / stride, state.box[3] / stride)
-        found = self.localize(scores[0, 0].float().cpu(), cells)
+    def _look(self, model: Any, state: TrackState, frame: Tensor) -> View:
+        """Score crops of all sizes, and read the scores of the best one."""
+        crops = self.scales.crops(self.crop(state))
+        levels = model.backbone(torch.cat([cut(frame, c) for c in crops]))
+        features = model.cls_head.extract(levels[1])
+        scores = model.cls_head.score(features[:, None], state.filters)[:, 0]
+        best = self._best_size(model, levels[1], scores)
+        size = state.box[2:]
+        stride = model.cls_head.feat_stride * self.crop(state).scale
+        found = self.localize(
+            scores[best].float().cpu(), [n / stride for n in size]
+        )
+        if found.flag == NORMAL:
+            size = self.scales.resized(size, best, frame.shape[1:])
         x, y = (v * model.cls_head.feat_stride for v in found.shift)
-        return Location(found.flag, (x, y), found.score)
+        part = slice(best, best + 1)
+        return View(
+            crops[best],
+            [level[part] for level in levels],
+            features[part],
+            Location(found.flag, (x, y), found.score),
+            size,
+        )
+
+    def _best_size(self, model: Any, level: Tensor, scores: Tensor) -> int:
+        """Number of the best crop, with the norm of one for the scores of all.
+
+        Features are divided by the root mean square of their crop. A larger
+        crop that adds flat surroundings would raise the target's scores.
+        """
+        if len(scores) == 1:
+            return 0
+        norms = model.cls_head.feat_conv(level).flatten(1).norm(dim=1)
+        return self.scales.best(scores * norms[:, None, None])
 
     def _move(
-        self,
-        state: TrackState,
-        crop: Crop,
-        location: Location,
-        frame_size: Sequence[int],
+        self, state: TrackState, view: View, frame_size: Sequence[int]
     ) -> None:
         """Put the box around the peak; a part of it stays in the frame."""
-        size = state.box[2:]
         limits = (frame_size[1], frame_size[0])
         box = []
         for center, shift, side, limit in zip(
-            crop.center, location.shift, size, limits
+            view.crop.center, view.location.shift, view.size, limits
         ):
             reach = (self.inside - 0.5) * side
-            moved = center + shift * crop.scale
+            moved = center + shift * view.crop.scale
             moved = max(min(moved, limit - reach), reach)
             box.append(moved - side / 2)
-        state.box = [*box, *size]
+        state.box = [*box, *view.size]
 
-    def _refine(
-        self,
-        model: Any,
-        state: TrackState,
-        crop: Crop,
-        levels: Sequence[Tensor],
-    ) -> None:
-        features = model.bbox_head.test_features(levels)
-        box = levels[0].new_tensor(crop.box_to_crop(state.box))
+    def _refine(self, model: Any, state: TrackState, view: View) -> None:
+        if not self.refine.enabled:
+            return
+        features = model.bbox_head.test_features(view.levels)
+        box = view.features.new_tensor(view.crop.box_to_crop(state.box))
         refined = self.refine(
             _predictor(model.bbox_head, state.modulation, features),
             box,
             state.generator,
         )
         if refined is not None:
-            state.box = crop.box_to_frame(refined.tolist())
+            state.box = view.crop.box_to_frame(refined.tolist())
 
-    def _update(
-        self, model: Any, state: TrackState, crop: Crop, features: Tensor
-    ) -> None:
+    def _update(self, model: Any, state: TrackState, view: View) -> None:
         """Store the frame and improve the filter, where that is due."""
         if state.flag not in (NORMAL, HARD_NEGATIVE) or state.memory is None:
             return
         hard = state.flag == HARD_NEGATIVE
         rate = self.schedule.hard_neg_lr if hard else self.schedule.normal_lr
-        box = features.new_tensor(crop.box_to_crop(state.box))
-        state.memory.insert(features[0], box, rate)
+        box = view.features.new_tensor(view.crop.box_to_crop(state.box))
+        state.memory.insert(view.features[0], box, rate)
         count = self.schedule.iterations(state.flag, state.frame)
         self._improve(model, state, count)
 

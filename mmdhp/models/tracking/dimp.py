@@ -1,6 +1,7 @@
 """The DiMP tracker as an MMEngine model."""
 
 import time
+from collections.abc import Sequence
 from typing import Any, Optional
 
 import torch
@@ -13,6 +14,7 @@ from mmdhp.registry import MODELS
 from .box_ops import xyxy_to_xywh
 
 PROBE_SIZE = 64  # side in pixels of an image that tells the widths
+STRIDES = (8, 16)  # pixels per cell of both feature maps, in the paper
 
 
 @MODELS.register_module()
@@ -27,7 +29,8 @@ class DiMP(BaseModel):
     Tracking, ICCV 2019, arXiv:1904.07220.
 
     Args:
-        backbone (dict): Returns features at strides 8 and 16.
+        backbone (dict): Returns two feature maps, at the box head's
+            ``feat_strides``: 8 and 16 in the paper.
         cls_head (dict): As :class:`DiMPClsHead`; without ``in_dim``, or with
             ``in_dim='auto'``, it takes the backbone's width.
         bbox_head (dict): As :class:`IoUNetHead`; ``in_dim`` likewise.
@@ -41,7 +44,9 @@ class DiMP(BaseModel):
         memo (Any): What the online tracker remembers of the video at hand.
 
     Raises:
-        ValueError: If the backbone does not return two feature maps.
+        ValueError: If the backbone does not return two feature maps of these
+            strides, or the classification head expects another stride of
+            the second one.
     """
 
     def __init__(
@@ -55,9 +60,11 @@ class DiMP(BaseModel):
     ) -> None:
         super().__init__(data_preprocessor, init_cfg)
         self.backbone = ROOT_MODELS.build(backbone)
-        widths = feature_widths(self.backbone)
+        strides = tuple(bbox_head.get('feat_strides', STRIDES))
+        widths = feature_widths(self.backbone, strides)
         self.cls_head = ROOT_MODELS.build(_with_width(cls_head, widths[1]))
         self.bbox_head = ROOT_MODELS.build(_with_width(bbox_head, widths))
+        _check_stride(self.cls_head, strides)
         self.tracker = None if tracker is None else ROOT_MODELS.build(tracker)
         self.memo: Any = None
         self._next: tuple[int, int] = (-1, -1)  # video and frame
@@ -233,11 +240,18 @@ def _with_width(cfg: dict, width: Any) -> dict:
 
 
 @torch.no_grad()
-def feature_widths(backbone: nn.Module) -> tuple[int, int]:
+def feature_widths(
+    backbone: nn.Module, strides: Sequence[int] = STRIDES
+) -> tuple[int, int]:
     """Channels of both feature maps of a backbone, by running it.
 
+    Args:
+        backbone (Module): Returns two feature maps of an image.
+        strides (Sequence[int]): Pixels per cell that they should have.
+            Defaults to (8, 16).
+
     Raises:
-        ValueError: If it does not return two maps of strides 8 and 16.
+        ValueError: If it does not return two maps of these strides.
     """
     parameter = next(backbone.parameters())
     image = parameter.new_zeros(1, 3, PROBE_SIZE, PROBE_SIZE)
@@ -250,14 +264,38 @@ def feature_widths(backbone: nn.Module) -> tuple[int, int]:
             module.training = training
     found = [tuple(x.shape[1:]) for x in maps]
     sizes = [shape[1:] for shape in found]
-    if sizes != [(PROBE_SIZE // s, PROBE_SIZE // s) for s in (8, 16)]:
+    if sizes != [(PROBE_SIZE // s, PROBE_SIZE // s) for s in strides]:
         raise ValueError(
-            f'DiMP needs features at strides 8 and 16; for an image of '
+            f'DiMP needs features at strides {" and ".join(map(str, strides))}'
+            f' (feat_strides of bbox_head); for an image of '
             f'{PROBE_SIZE} pixels, {type(backbone).__name__} returns maps of '
-            f'shapes {found}. For a ResNet: num_stages=3, strides=(1, 2, 2), '
-            'dilations=(1, 1, 1), out_indices=(1, 2).'
+            f'shapes {found}. For a ResNet and strides 8 and 16: '
+            'num_stages=3, strides=(1, 2, 2), dilations=(1, 1, 1), '
+            'out_indices=(1, 2).'
         )
     return found[0][0], found[1][0]
+
+
+def _check_stride(cls_head: Any, strides: Sequence[int]) -> None:
+    """Both parts of the classification head read the second map.
+
+    Raises:
+        ValueError: If one is set to another stride.
+    """
+    found = {
+        'filter_optimizer.feat_stride': cls_head.feat_stride,
+        'filter_initializer.feature_stride': round(
+            1 / cls_head.filter_initializer.pool.spatial_scale
+        ),
+    }
+    wrong = {key: v for key, v in found.items() if v != strides[1]}
+    if wrong:
+        shown = ', '.join(f'{key}={v}' for key, v in wrong.items())
+        raise ValueError(
+            f'DiMP: cls_head has {shown}, but the feature map that it reads '
+            f'has stride {strides[1]} (feat_strides[1] of bbox_head); set '
+            'both to that.'
+        )
 
 
 def _boxes_of(data_samples: list, key: str) -> Tensor:

@@ -70,12 +70,9 @@ model = dict(
     bbox_head=dict(feat_strides=(8, 8)),
     tracker=dict(
         img_sample_size=crop,
-        locate_cfg=dict(no_target_min_score=0.25, subcell=True),
-        # The first frame outweighs the others: they are not as certain.
-        update_cfg=dict(init_samples_min_weight=0.9, train_skipping=5),
-        # Sizes are searched: overlaps that a network has learned from so few
-        # objects do not generalise.
-        scale_cfg=dict(factors=(0.96, 1.0, 1.04), penalty=0.98),
+        locate_cfg=dict(subcell=True),
+        # Overlaps learned from so few objects do not generalise. Where sizes
+        # change much: scale_cfg=dict(factors=(0.96, 1.0, 1.04), penalty=0.98)
         bbox_cfg=dict(num_init_random_boxes=0, box_refine_iter=0),
     ),
 )

@@ -278,6 +278,17 @@ def test_torch_pruning_leaves_sub_pixels_alone():
     assert sum('upsampler' in name for name in fixed) == 2
 
 
+def test_macs_of_a_network_whose_ties_torch_pruning_cut():
+    pytest.importorskip('torch_pruning')
+    network = networks.NETWORKS['srresnet']
+    shape = (3, 8, 8)
+    model = networks.build(network, CPU)
+    full = latency.macs_of(model, network, shape)
+    with torch.enable_grad():
+        latency.cut_by_torch_pruning(model, network, shape, 0.5, 8)
+    assert 0.2 < latency.macs_of(model, network, shape) / full < 0.6
+
+
 # --------------------------------------------------------------------- growth
 @pytest.mark.parametrize('power', [0.5, 1, 2])
 def test_exponent_is_that_of_a_power_law(power):

@@ -16,6 +16,7 @@ import copy
 import importlib
 import importlib.util
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Callable, Optional
 
 import numpy as np
@@ -115,8 +116,12 @@ def rows_of(name: str, args: argparse.Namespace) -> list[list[str]]:
 
 
 def macs_of(model: nn.Module, network: Network, shape: Sequence[int]) -> int:
-    """Multiply-accumulates of conv and linear layers for one sample."""
-    return int(trace(model, network, shape).macs())
+    """Multiply-accumulates of conv and linear layers for one sample.
+
+    Torch-Pruning does not tie what a config ties.
+    """
+    untied = replace(network, groups=())
+    return int(trace(model, untied, shape).macs())
 
 
 def pruned(

@@ -250,6 +250,14 @@ def test_latency_compares_networks_of_one_budget(run):
         assert own == pytest.approx(float(ratio) / float(macs), rel=0.05)
 
 
+def test_a_divisor_that_no_width_fits_is_left_out(run):
+    out = run('latency', 'resnet20', '--divisors', '8', '32', *ONCE)
+    assert 'Left out: divisor 32. The target 0.45 cannot be reached' in out
+    found = [row[1] for row in rows(out, 'resnet20 1x3x32x32')]
+    assert 'searched, divisor 8' in found
+    assert not any('32' in kind for kind in found)
+
+
 def test_masks_of_the_latency_test_have_the_divisor():
     network = networks.NETWORKS['resnet20']
     model = networks.build(network, CPU)

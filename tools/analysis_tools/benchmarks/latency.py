@@ -130,15 +130,23 @@ def pruned(
     shape: Sequence[int],
     args: argparse.Namespace,
 ) -> Iterator[tuple[str, nn.Module]]:
-    """Pruned copies within the budget, with names."""
+    """Pruned copies within the budget, with names.
+
+    A divisor at which no width fits is left out, and said so.
+    """
     graph = trace(original, network, shape)
     budget = args.macs * int(graph.macs())
     for divisor in args.divisors:
         ending = f', divisor {divisor}' if divisor > 1 else ''
-        for kind, keep in (
-            ('searched', searched(graph, budget, divisor, args.spread)),
-            ('uniform', uniform(graph, budget, divisor)),
-        ):
+        try:
+            masks = {
+                'searched': searched(graph, budget, divisor, args.spread),
+                'uniform': uniform(graph, budget, divisor),
+            }
+        except mmdhp.GraphError as error:
+            print(f'Left out: divisor {divisor}. {error}')
+            continue
+        for kind, keep in masks.items():
             model = copy.deepcopy(original)
             yield kind + ending, mmdhp.shrink(model, graph, keep)
         peer = torch_pruned(original, network, shape, budget, divisor)

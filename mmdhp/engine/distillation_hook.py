@@ -65,18 +65,19 @@ CRITERIA: dict[str, Criterion] = {
 class DistillationHook(Hook):
     """Adds a teacher's opinion to the losses of any model.
 
-    The output of one module is compared with that of the teacher's, on the
-    same preprocessed inputs. The model is not wrapped: its keys, checkpoints
-    and validation are what they are without the hook, and the teacher is in
-    none of them. The total loss is ``weight · distillation + (1 - weight) ·
-    the model's own losses``.
+    The outputs of one module are compared with those of the teacher's, call by
+    call, on the same preprocessed inputs. The model is not wrapped: its keys,
+    checkpoints and validation are what they are without the hook, and the
+    teacher is in none of them. The total loss is ``weight · distillation +
+    (1 - weight) · the model's own losses``.
 
     Args:
         teacher (dict): ``config`` (path, or ``package::path``, or a dict with
             ``model``) and ``checkpoint`` (path or URL).
         module (str): Dotted name of the module whose outputs are compared.
             Defaults to ``'head.fc'``, the logits of MMPretrain's classifiers;
-            ``'generator'`` are the images of MMagic's restorers.
+            ``'generator'`` are the images of MMagic's restorers,
+            ``'cls_head.feat_conv'`` the features of a DiMP tracker.
         teacher_module (str, optional): Its name in the teacher. Defaults to
             ``module``.
         criterion (str): ``'kl'`` for logits, ``'l1'`` or ``'l2'``. Defaults
@@ -161,8 +162,9 @@ class DistillationHook(Hook):
         if not self._active(runner):
             return
         student = unwrapped(runner)
-        self._heard: dict[str, Any] = {}
+        self._heard: dict[str, list[Tensor]] = {}
         self._handles = [
+            student.register_forward_pre_hook(self._forget),
             self._find(student, self.module, 'model').register_forward_hook(
                 self._hear('student')
             ),
@@ -184,9 +186,12 @@ class DistillationHook(Hook):
             handle.remove()
         self._handles, self._heard = [], {}
 
+    def _forget(self, student: nn.Module, args: tuple) -> None:
+        self._heard = {'student': [], 'teacher': []}
+
     def _hear(self, who: str) -> Callable:
         def listen(module: nn.Module, args: Any, output: Any) -> None:
-            self._heard[who] = output
+            self._heard[who].append(_tensor(output))
 
         return listen
 
@@ -198,14 +203,19 @@ class DistillationHook(Hook):
         inputs = kwargs['inputs'] if 'inputs' in kwargs else args[0]
         with torch.no_grad():
             self.teacher(inputs, mode='tensor')
-        own, its = (_tensor(self._heard[k]) for k in ('student', 'teacher'))
-        if own.shape != its.shape:
-            raise ValueError(
-                f'DistillationHook: {self.module} gives '
-                f'{tuple(own.shape)}, but {self.teacher_module} of the '
-                f'teacher gives {tuple(its.shape)}.'
+        own, its = self._heard['student'], self._heard['teacher']
+        shapes = [[tuple(x.shape) for x in outputs] for outputs in (own, its)]
+        if shapes[0] != shapes[1] or not own:
+            found, expected = (
+                ' and '.join(map(str, pairs)) or 'nothing' for pairs in shapes
             )
-        distilled = CRITERIA[self.criterion](own, its, self.temperature)
+            raise ValueError(
+                f'DistillationHook: {self.module} gives {found}, but '
+                f'{self.teacher_module} of the teacher gives {expected}.'
+            )
+        criterion = CRITERIA[self.criterion]
+        parts = [criterion(*pair, self.temperature) for pair in zip(own, its)]
+        distilled = sum(parts) / len(parts)
         return {
             **_scaled(losses, 1 - self.weight),
             'loss_distillation': self.weight * distilled,

@@ -1,7 +1,9 @@
 """DiMP's parts: sizes, formulas, what pruning sees, what training gets."""
 
+import copy
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from mmengine.structures import BaseDataElement, InstanceData
 from tracking_toy import SMALL, build_small, small_backbone, with_values
 
 import mmdhp
+from mmdhp.engine import DistillationHook
 from mmdhp.models.tracking import DiMPClsHead, IoUNetHead, LBHingeLoss
 from mmdhp.models.tracking.box_ops import draw_proposals, overlaps
 
@@ -167,6 +170,23 @@ def test_training_reaches_every_parameter():
     assert without == []
     dead = [n for n, p in model.named_parameters() if not p.grad.any()]
     assert dead == []
+
+
+def test_a_frozen_backbone_stays_as_it_is():
+    model = with_values(build_small(freeze_backbone=True)).train()
+    before = copy.deepcopy(model.backbone.state_dict())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    losses = model(*batch(), mode='loss')
+    sum(losses.values()).backward()
+    optimizer.step()
+    after = model.backbone.state_dict()
+    changed = [k for k, v in before.items() if not torch.equal(v, after[k])]
+    assert changed == []  # weights, and statistics of the norms
+    heads = (model.cls_head, model.bbox_head)
+    without = [p for h in heads for p in h.parameters() if p.grad is None]
+    assert without == []
+    assert model.bbox_head.training
+    assert not any(m.training for m in model.backbone.modules())
 
 
 def test_weights_of_the_losses():
@@ -380,6 +400,37 @@ def test_a_tracker_may_look_more_finely():
 def test_wrong_configs_are_refused(change, error, message):
     with pytest.raises(error, match=message):
         MODELS.build({**SMALL, **change})
+
+
+def test_a_teacher_compares_training_and_test_images(tmp_path):
+    config, student = {'model': dict(SMALL)}, with_values(build_small())
+    path = tmp_path / 'teacher.pth'
+    torch.save(with_values(copy.deepcopy(student)).state_dict(), path)
+    hook = DistillationHook(
+        dict(config=config, checkpoint=str(path)),
+        module='cls_head.feat_conv',
+        criterion='l2',
+        weight=0.25,
+    )
+    runner = SimpleNamespace(model=student.eval(), hooks=[])
+    hook.before_train(runner)
+    inputs, samples = batch()
+    hook.before_train_iter(runner, 0)
+    losses = student(inputs, samples, mode='loss')
+    hook.after_train_iter(runner, 0)
+
+    def maps(model, key):
+        images = inputs[key].transpose(0, 1).flatten(0, 1)
+        return model.cls_head.feat_conv(model.backbone(images)[1])
+
+    gaps = [
+        F.mse_loss(maps(student, key), maps(hook.teacher, key))
+        for key in ('img', 'search_img')
+    ]
+    assert min(gaps) > 0
+    torch.testing.assert_close(
+        losses['loss_distillation'], 0.25 * sum(gaps) / 2
+    )
 
 
 def test_modes():

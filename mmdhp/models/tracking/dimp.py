@@ -38,6 +38,8 @@ class DiMP(BaseModel):
             As :class:`OnlineDiMP`. Defaults to None.
         data_preprocessor (dict, optional): As
             :class:`TrackDataPreprocessor`.
+        freeze_backbone (bool): Whether the backbone keeps its weights and the
+            statistics of its norms. Defaults to False.
         init_cfg (dict | list[dict], optional): MMEngine initialisation.
 
     Attributes:
@@ -56,10 +58,14 @@ class DiMP(BaseModel):
         bbox_head: dict,
         tracker: Optional[dict] = None,
         data_preprocessor: Optional[dict] = None,
+        freeze_backbone: bool = False,
         init_cfg: Optional[dict] = None,
     ) -> None:
         super().__init__(data_preprocessor, init_cfg)
         self.backbone = ROOT_MODELS.build(backbone)
+        self.freeze_backbone = freeze_backbone
+        if freeze_backbone:
+            self.backbone.requires_grad_(False)
         strides = tuple(bbox_head.get('feat_strides', STRIDES))
         widths = feature_widths(self.backbone, strides)
         self.cls_head = ROOT_MODELS.build(_with_width(cls_head, widths[1]))
@@ -68,6 +74,13 @@ class DiMP(BaseModel):
         self.tracker = None if tracker is None else ROOT_MODELS.build(tracker)
         self.memo: Any = None
         self._next: tuple[int, int] = (-1, -1)  # video and frame
+
+    def train(self, mode: bool = True) -> 'DiMP':
+        """Switch between training and testing; a frozen backbone tests."""
+        super().train(mode)
+        if self.freeze_backbone:
+            self.backbone.eval()
+        return self
 
     @property
     def classifier(self) -> nn.Module:
@@ -88,9 +101,9 @@ class DiMP(BaseModel):
         """Dispatch by mode.
 
         Args:
-            inputs (dict | Tensor): For ``'loss'`` and ``'predict'`` what
-                :class:`TrackDataPreprocessor` returns; for ``'tensor'``
-                crops, shape ``(N, 3, H, W)``.
+            inputs (dict | Tensor): What :class:`TrackDataPreprocessor`
+                returns; for ``'tensor'`` that of training, or crops, shape
+                ``(N, 3, H, W)``.
             data_samples (list, optional): One per sequence.
             mode (str): ``'loss'``, ``'predict'`` or ``'tensor'``.
 
@@ -102,7 +115,8 @@ class DiMP(BaseModel):
         if mode == 'predict':
             return self.predict(inputs, data_samples or [])
         if mode == 'tensor':
-            return self.network(inputs)
+            batch = isinstance(inputs, dict)
+            return (self.features if batch else self.network)(inputs)
         raise ValueError(
             f"DiMP: mode is {mode!r}; there are 'loss', 'predict', 'tensor'."
         )
@@ -138,6 +152,25 @@ class DiMP(BaseModel):
         )
         return first, last, overlap
 
+    def features(self, inputs: dict) -> list[tuple[Sequence[Tensor], Tensor]]:
+        """Features of a batch of sequences.
+
+        Args:
+            inputs (dict): Crops, as for :meth:`loss`.
+
+        Returns:
+            list[tuple]: Of the training images, then of the test images: both
+            levels of the backbone, ``(I · S, C, H, W)``, and the features of
+            the classification head, ``(I, S, C, H, W)``.
+        """
+        found = []
+        for key in ('img', 'search_img'):
+            images = inputs[key].transpose(0, 1)  # (I, S, 3, H, W)
+            levels = self.backbone(images.flatten(0, 1))
+            features = self.cls_head.extract(levels[1])
+            found.append((levels, features.unflatten(0, images.shape[:2])))
+        return found
+
     def loss(self, inputs: dict, data_samples: list) -> dict[str, Tensor]:
         """Losses of a batch of sequences.
 
@@ -150,20 +183,15 @@ class DiMP(BaseModel):
         Returns:
             dict[str, Tensor]: The losses by name.
         """
-        images = inputs['img'].transpose(0, 1)  # (I, S, 3, H, W)
-        search = inputs['search_img'].transpose(0, 1)
         boxes = _boxes_of(data_samples, 'gt_instances')
         search_boxes = _boxes_of(data_samples, 'search_gt_instances')
-        count = len(data_samples)
-        levels = self.backbone(images.flatten(0, 1))
-        search_levels = self.backbone(search.flatten(0, 1))
-        features, search_features = (
-            self.cls_head.extract(x[1]).unflatten(0, (-1, count))
-            for x in (levels, search_levels)
+        (levels, features), (search_levels, search_features) = self.features(
+            inputs
         )
         losses = self.cls_head.loss(
             (features, boxes), (search_features, search_boxes)
         )
+        count = len(data_samples)
         reference = [level[:count] for level in levels]  # first image of each
         overlap = self.bbox_head.loss(
             (reference, boxes[0]), (search_levels, search_boxes)

@@ -85,6 +85,18 @@ def mosaic(
     return picture
 
 
+def placed(box: Box, place: int, tiles: int) -> list[int]:
+    """A box in the mosaic, whose inner images are numbered row by row.
+
+    Examples:
+        >>> placed((10, 12, 30, 20), place=4, tiles=5)
+        [138, 140, 30, 20]
+    """
+    row, column = divmod(place, tiles - 2)
+    x, y, width, height = box
+    return [(column + 1) * SIDE + x, (row + 1) * SIDE + y, width, height]
+
+
 def make(root: Path, out: Path, tiles: int, rounds: int, seed: int) -> int:
     """Write all mosaics.
 
@@ -92,10 +104,10 @@ def make(root: Path, out: Path, tiles: int, rounds: int, seed: int) -> int:
         int: Number of objects.
 
     Raises:
-        SystemExit: If there are no usable objects.
+        SystemExit: If there are too few.
     """
-    everything = dict(objects(root))
-    found = [item for item in everything.items() if usable(item[1])]
+    known = dict(objects(root))
+    found = [item for item in known.items() if usable(item[1])]
     inner = (tiles - 2) ** 2
     if len(found) < inner:
         raise SystemExit(
@@ -105,44 +117,33 @@ def make(root: Path, out: Path, tiles: int, rounds: int, seed: int) -> int:
             'objects, train/WNID/WNID_boxes.txt.'
         )
     rng = np.random.default_rng(seed)
-    others = sorted(root.glob('train/*/images/*')) or list(everything)
+    others = sorted(root.glob('train/*/images/*')) or list(known)
     groups = []
     for _ in range(rounds):
         order = rng.permutation(len(found))
-        groups += [
-            order[i : i + inner]
-            for i in range(0, len(order) - inner + 1, inner)
-        ]
+        whole = len(found) // inner * inner
+        groups += list(order[:whole].reshape(-1, inner))
     mkdir_or_exist(str(out / 'images'))
-    images, annotations = [], []
+    images: list[dict] = []
+    annotations: list[dict] = []
+    quality = [cv2.IMWRITE_JPEG_QUALITY, 95]
     for number, group in enumerate(track_iter_progress(groups)):
         chosen = [found[index] for index in group]
         picture = mosaic([path for path, _ in chosen], others, tiles, rng)
-        name = f'{number:06d}.jpg'
-        cv2.imwrite(
-            str(out / 'images' / name), picture, [cv2.IMWRITE_JPEG_QUALITY, 95]
-        )
-        images.append(
+        name, side = f'{number:06d}.jpg', len(picture)
+        cv2.imwrite(str(out / 'images' / name), picture, quality)
+        images.append(dict(id=number, file_name=name, height=side, width=side))
+        annotations += [
             dict(
-                id=number,
-                file_name=name,
-                height=len(picture),
-                width=len(picture),
+                id=inner * number + place,
+                image_id=number,
+                category_id=1,
+                iscrowd=0,
+                area=box[2] * box[3],
+                bbox=placed(box, place, tiles),
             )
-        )
-        for place, (_, (x, y, width, height)) in enumerate(chosen):
-            row, column = divmod(place, tiles - 2)
-            corner = (column + 1) * SIDE + x, (row + 1) * SIDE + y
-            annotations.append(
-                dict(
-                    id=len(annotations),
-                    image_id=number,
-                    category_id=1,
-                    iscrowd=0,
-                    area=width * height,
-                    bbox=[*corner, width, height],
-                )
-            )
+            for place, (_, box) in enumerate(chosen)
+        ]
     content = dict(
         images=images,
         annotations=annotations,
@@ -165,11 +166,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--rounds',
         type=int,
-        default=3,
+        default=4,
         help='how often an object is used, among other neighbours '
-        '(default: 3)',
+        '(default: 4)',
     )
-    parser.add_argument('--seed', type=int, default=0, help='of the neighbours')
+    parser.add_argument(
+        '--seed', type=int, default=0, help='of the neighbours'
+    )
     args = parser.parse_args()
     if args.tiles < 3 or args.rounds < 1:
         parser.error('--tiles has to be at least 3, --rounds at least 1')

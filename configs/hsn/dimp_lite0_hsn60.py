@@ -2,7 +2,7 @@
 # track. It is its own teacher: a few videos cannot teach what ImageNet did.
 _base_ = '../tracking/dimp_lite0.py'
 
-max_iters = 400
+max_iters = 300
 
 model = dict(freeze_backbone=False)
 load_from = 'work_dirs/dimp_lite0/iter_700.pth'
@@ -24,7 +24,7 @@ optim_wrapper = dict(
     ),
 )
 custom_hooks = [
-    dict(type='mmdhp.PruningHook', interval=50, search=dict(max_iters=150)),
+    dict(type='mmdhp.PruningHook', interval=50, search=dict(max_iters=100)),
     dict(
         type='mmdhp.DistillationHook',
         teacher=dict(

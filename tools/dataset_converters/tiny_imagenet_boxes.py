@@ -77,8 +77,10 @@ def mosaic(
     queue = iter(inner)
     for row in range(tiles):
         for column in range(tiles):
-            inside = 0 < row < tiles - 1 and 0 < column < tiles - 1
-            path = next(queue) if inside else rng.choice(np.array(others))
+            if 0 < row < tiles - 1 and 0 < column < tiles - 1:
+                path = next(queue)
+            else:
+                path = others[rng.integers(len(others))]
             tile = cv2.imread(str(path))
             top, left = row * SIDE, column * SIDE
             picture[top : top + SIDE, left : left + SIDE] = tile
